@@ -1,0 +1,113 @@
+"""What every backend can do, in one vocabulary: status words, run descriptions, events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from azure_distill.plan.plan import Plan
+
+# Azure's own words; every backend uses these and no others.
+NOT_STARTED, QUEUED, PREPARING, RUNNING = "NotStarted", "Queued", "Preparing", "Running"
+CANCEL_REQUESTED = "CancelRequested"
+COMPLETED, FAILED, CANCELED, NOT_RESPONDING = "Completed", "Failed", "Canceled", "NotResponding"
+TERMINAL = frozenset({COMPLETED, FAILED, CANCELED, NOT_RESPONDING})
+
+
+@dataclass
+class StepState:
+    """Where one step of a run stands.
+
+    `cached` names the run whose outputs were taken over.  `reason` says why the step ran ("first run", "code changed
+    (train.py)").  `seconds` is wall time.  `progress` is the last progress line, `error` what went wrong.
+    """
+
+    status: str = NOT_STARTED
+    cached: str | None = None
+    reason: str | None = None
+    seconds: float | None = None
+    exit_code: int | None = None
+    error: str | None = None
+    progress: str | None = None
+
+
+@dataclass
+class Run:
+    """A run as every verb shows it.
+
+    `location` is the run's folder or its page in the studio; `outputs` are paths or URIs; `metrics` is the
+    evaluation's metrics.json once there is one; `warnings` are the plan's, and what the backend ignores of it.
+    """
+
+    name: str
+    status: str
+    backend: str
+    location: str
+    created: str
+    steps: dict[str, StepState] = field(default_factory=dict)
+    outputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    exit_code: int | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The `--json` answer of `run`, `submit` and `status`."""
+        place = "run_dir" if self.backend == "local" else "studio_url"
+        return {
+            "name": self.name,
+            "status": self.status,
+            "backend": self.backend,
+            place: self.location,
+            "created": self.created,
+            "steps": {
+                name: {
+                    "status": step.status,
+                    "cached": step.cached is not None,
+                    "from_run": step.cached,
+                    "reason": step.reason,
+                    "seconds": step.seconds,
+                    "error": step.error,
+                }
+                for name, step in self.steps.items()
+            },
+            "outputs": self.outputs,
+            "metrics": self.metrics,
+            "error": self.error,
+            "warnings": self.warnings,
+        }
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something new in a run that is followed: a changed step (`line` None), or one line of its log."""
+
+    step: str
+    line: str | None = None
+
+
+class Backend(Protocol):
+    """What the verbs after `run` and `submit` need; implemented by `local` and by `cloud`."""
+
+    def submit(self, plan: Plan) -> str:
+        """Start the plan; returns the run's name at once."""
+
+    def get(self, name: str) -> Run:
+        """The run as it stands; raises NotFound.  `last` names the newest run."""
+
+    def list(self, limit: int) -> list[Run]:
+        """The newest runs, newest first."""
+
+    def follow(self, name: str) -> Iterator[Event]:
+        """Events from the run's beginning until it ends."""
+
+    def logs(self, name: str, step: str) -> str:
+        """A step's log so far."""
+
+    def cancel(self, name: str) -> None:
+        """Ask the run to stop and wait until it has; canceling an ended run changes nothing."""
+
+    def download(self, name: str, step: str, output: str, target: Path) -> Path:
+        """Copy an output into a new folder below `target`; returns that folder, verified to hold files."""

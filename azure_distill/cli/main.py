@@ -1,0 +1,109 @@
+"""The command line.  A static table of verbs, so that `--help` imports no verb and nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+VERBS = {
+    "init": ("create", "Write a job file and sample data that work as they stand."),
+    "validate": ("create", "Check a job file and its data; list every problem at once."),
+    "plan": ("create", "Show the steps that a job would run."),
+    "run": ("run", "Run a job on this machine."),
+    "status": ("monitor", "Show where a run stands."),
+    "watch": ("monitor", "Follow a run until it ends."),
+    "logs": ("monitor", "Show a step's log."),
+    "list": ("monitor", "List the newest runs."),
+    "cancel": ("monitor", "Stop a run."),
+    "download": ("outputs", "Copy a run's outputs into a folder."),
+    "report": ("outputs", "Show a run's report and compare its models."),
+    "evaluate": ("models", "Evaluate one model on a file of rows with answers."),
+    "register": ("models", "Register a run's student, or a model folder, under a name."),
+    "models": ("models", "List known teachers and students, and registered models."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a verb's module when the verb is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = import_module(f"azure_distill.cli.{VERBS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], VERBS, n=1)
+            ctx.fail(f"no verb {args[0]!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="azure-distill")
+def cli() -> None:
+    """Distil a large language model into a small one: one small job file, here or on Azure ML.
+
+    Exit codes: 0 completed, 2 usage, 3 invalid job or data, 4 authentication or configuration, 5 not found,
+    10 job failed, 11 canceled, 12 timed out waiting, 13 service unavailable, 130 interrupted, 1 internal error.
+    """
+
+
+def main() -> None:
+    """Run the command line; every error of the project becomes one to three lines and its exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        sys.exit(_report(error))
+
+
+def _report(error: Exception) -> int:
+    """Print an error as a person wants it; returns the exit code."""
+    from azure_distill.errors import DistillError, InvalidJob
+
+    if os.environ.get("AZURE_DISTILL_TRACEBACK") == "1":
+        raise error
+    if isinstance(error, InvalidJob):
+        from azure_distill.cli.render import print_problems
+
+        print_problems(error.problems)
+        return error.exit_code
+    if isinstance(error, DistillError):
+        print(f"error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, OSError) and error.strerror:
+        print(f"error: {error.strerror}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        return 1
+    print(f"internal error: {type(error).__name__}: {error}", file=sys.stderr)
+    print("hint: set AZURE_DISTILL_TRACEBACK=1 to see where, and please report it", file=sys.stderr)
+    return 1

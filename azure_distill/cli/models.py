@@ -1,0 +1,109 @@
+"""Models: evaluate one, register one, list what there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from azure_distill.cli.create import TASKS
+from azure_distill.cli.options import json_option, local_client, run_argument
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from azure_distill.local.models import Model
+
+
+@click.command("evaluate")
+@click.argument("model")
+@click.option("--test-data", required=True, type=click.Path(), help="Rows whose last message is the answer.")
+@click.option("--metric", "metrics", multiple=True, help="A metric; several are allowed.  [default: the task's]")
+@click.option("--task", type=click.Choice(TASKS), help="Needed for a model that was not distilled here.")
+@click.option("--label", "labels", multiple=True, help="A label of a classification; several are allowed.")
+@json_option
+def evaluate_command(
+    model: str, test_data: str, metrics: tuple[str, ...], task: str | None, labels: tuple[str, ...], as_json: bool
+) -> None:
+    """Evaluate MODEL: a registered name, STUDENT-distilled, a folder, a catalog name or a Hugging Face id."""
+    from azure_distill.cli.run import run_plan
+
+    client = local_client()
+    plan = client.models.evaluation_plan(model, test_data, list(metrics) or None, task, list(labels) or None)
+    run_plan(client, plan, as_json)
+
+
+@click.command("register")
+@run_argument
+@click.option("--name", required=True, help="The name to register under; the version counts up.")
+@click.option("--force", is_flag=True, help="Register although the evaluation's gate did not pass.")
+@json_option
+def register_command(run: str, name: str, force: bool, as_json: bool) -> None:
+    """Register the student of RUN (the newest by default), or a model folder, on this machine."""
+    from azure_distill.cli.render import print_json
+
+    registered = local_client().models.register(run, name, force=force)
+    if as_json:
+        model, _, version = registered.rpartition(":")
+        print_json({"name": model, "version": version})
+    else:
+        click.echo(f"registered {registered}")
+
+
+@click.command("models")
+@json_option
+def models_command(as_json: bool) -> None:
+    """List known teachers and students, and the models registered on this machine."""
+    from dataclasses import asdict
+
+    from azure_distill.catalog.models import students, teachers
+    from azure_distill.cli.render import console, print_json
+
+    registered = local_client().models.list()
+    catalogs = {"teachers": teachers(), "students": students()}
+    if as_json:
+        known = {kind: [asdict(model) for model in models.values()] for kind, models in catalogs.items()}
+        print_json(known | {"registered": [model.to_json() for model in registered]})
+        return
+    screen = console()
+    for kind, models in catalogs.items():
+        screen.print(catalog_table(kind, models.values()))
+        screen.print()
+    if registered:
+        screen.print(registered_table(registered))
+
+
+def catalog_table(kind: str, models: Any) -> Table:
+    """Known models, how they are reached and until when."""
+    from datetime import date
+
+    from rich.table import Table
+    from rich.text import Text
+
+    from azure_distill.cli.render import count
+
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name, justify in ((kind.upper(), "left"), ("MODEL", "left"), ("PARAMETERS", "right"), ("CONTEXT", "right")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("REACHED" if kind == "teachers" else "WEIGHTS")
+    table.add_column("RETIRES", no_wrap=True)
+    for model in models:
+        reached = model.access if kind == "teachers" else model.weights or "made from scratch"
+        soon = model.retirement(date.today())
+        retires = Text(str(model.retires_on or ""), style="yellow" if soon else "dim")
+        size = [count(model.parameters), count(model.context)]
+        table.add_row(model.name, model.display_name, *size, Text(reached or "", style="dim"), retires)
+    return table
+
+
+def registered_table(models: list[Model]) -> Table:
+    """Registered models with where they come from."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("REGISTERED", "VERSION", "CREATED", "TEACHER", "RUN"):
+        table.add_column(name, no_wrap=True)
+    for model in models:
+        row = (model.name, model.version, model.created, model.lineage.get("teacher"), model.run)
+        table.add_row(*(str(cell or "") for cell in row))
+    return table

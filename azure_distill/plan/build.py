@@ -1,0 +1,283 @@
+"""From a checked job to its Plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from azure_distill.assets.component import Component, builtin_components
+from azure_distill.catalog.models import CatalogModel, students, teachers
+from azure_distill.errors import InvalidJob
+from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput
+from azure_distill.spec.checks import check, is_hosted, is_remote, warnings
+from azure_distill.spec.job import DistillationJob, Hyperparameters
+from azure_distill.spec.problems import locate
+
+ENDPOINT_VARIABLE = "AZURE_DISTILL_TEACHER_ENDPOINT"
+KEY_VARIABLE = "AZURE_DISTILL_TEACHER_API_KEY"
+SCRATCH = "scratch"
+LIMITS = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "min_endpoint_success_ratio"}
+
+Registered = Mapping[str, Path]
+Inputs = dict[str, Binding]
+
+
+def build_plan(job: DistillationJob, environ: Mapping[str, str], registered: Registered | None = None) -> Plan:
+    """The plan of a job; raises InvalidJob with all of its problems.
+
+    `environ` may name the teacher's endpoint (`AZURE_DISTILL_TEACHER_ENDPOINT`) where the job does not.  `registered`
+    maps the names of the backend's registry to model folders; they win over the catalog.
+    """
+    return _Builder(job, environ, registered or {}).plan()
+
+
+def single_evaluation(
+    model: Path | str, name: str, test_data: Path, task: Mapping[str, Any], metrics: list[str] | None
+) -> Plan:
+    """The plan that evaluates one model, a folder or an id, on a file of rows with answers."""
+    components = builtin_components()
+    data: Inputs = {"test_data": DataPath(test_data), "task": as_json(task), "settings": as_json({})}
+    settings = {"metrics": metrics, "names": {"student": name}}
+    evaluation: Inputs = {
+        "data": StepOutput("prepare_data", "data"),
+        ("student_model" if isinstance(model, Path) else "student_id"): (
+            DataPath(model) if isinstance(model, Path) else Literal(model)
+        ),
+        "task": as_json(task),
+        "settings": as_json({key: value for key, value in settings.items() if value}),
+    }
+    steps = (
+        Step("prepare_data", components["prepare_data"], data),
+        Step("evaluation", components["evaluation"], evaluation),
+    )
+    return Plan("evaluate", {"model": name, "test_data": str(test_data), "task": dict(task)}, steps)
+
+
+def as_json(value: Any) -> Literal:
+    """A structured literal; single quotes are escaped because the command puts it between single quotes."""
+    return Literal(json.dumps(value, ensure_ascii=False, sort_keys=True).replace("'", "\\u0027"))
+
+
+def task_settings(job: DistillationJob) -> dict[str, Any]:
+    """The `task` argument of every component."""
+    prompts = job.prompt_settings
+    settings: dict[str, Any] = {"type": job.task_type}
+    if job.labels:
+        settings["labels"] = job.labels
+    if prompts.system_prompt:
+        settings["system_prompt"] = prompts.system_prompt
+    if prompts.enable_chain_of_thought:
+        settings["chain_of_thought"] = True
+    if prompts.enable_chain_of_density:
+        settings["chain_of_density"] = True
+    if job.task_type == "summarization":
+        settings["max_summary_words"] = prompts.max_len_summary
+    return settings
+
+
+class _Builder:
+    """One method a step; what several steps need is worked out once."""
+
+    def __init__(self, job: DistillationJob, environ: Mapping[str, str], registered: Registered) -> None:
+        self.job, self.environ, self.registered = job, environ, registered
+        self.components: Mapping[str, Component] = builtin_components()
+        self.hosted = is_hosted(job)
+        self.task = as_json(task_settings(job))
+        self.adapted = job.teacher_model.adapt_on is not None
+
+    def plan(self) -> Plan:
+        problems = check(self.job, frozenset(self.registered))
+        if not self.hosted and not self._endpoint_url():
+            hint = f"give its endpoint:, or set {ENDPOINT_VARIABLE}"
+            where = ("teacher_model",)
+            problems.append(
+                locate(self.job.source, where, f"{self.job.teacher_model.name} needs an endpoint to be asked at", hint)
+            )
+        if problems:
+            raise InvalidJob(problems)
+        steps = [self._prepare_data()]
+        if self.adapted:
+            steps.append(self._teacher_adaptation())
+        steps.append(self._teacher_inference())
+        if self.job.evaluation.gold_baseline:
+            steps.append(self._finetune("gold_finetune", StepOutput("prepare_data", "gold"), {"method": "response"}))
+        steps.append(self._finetune("student_finetune", StepOutput("teacher_inference", "responses"), self._method()))
+        steps.append(self._evaluation())
+        name = self.job.name or f"{self.job.task_type}"
+        return Plan(name, self._job_json(), tuple(steps), tuple(warnings(self.job)))
+
+    def _job_json(self) -> dict[str, Any]:
+        return self.job.model_dump(mode="json", exclude_defaults=True)
+
+    def _step(self, name: str, component: str, inputs: Mapping[str, Binding | None], *secrets: str) -> Step:
+        compute = self.job.compute.get(name) or self.job.compute.get("default")  # type: ignore[call-overload]
+        resources = compute.model_dump(exclude_none=True) if compute else {}
+        bound = {port: binding for port, binding in inputs.items() if binding is not None}
+        return Step(name, self.components[component], bound, resources, secrets)
+
+    def _data(self, path: str | None) -> Binding | None:
+        if path is None:
+            return None
+        return DataUri(path) if is_remote(path) else DataPath(self.job.resolve(path))
+
+    def _prepare_data(self) -> Step:
+        job = self.job
+        settings = job.data.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+        inputs = {
+            "training_data": self._data(job.training_data),
+            "validation_data": self._data(job.validation_data),
+            "test_data": self._data(job.test_data),
+            "gold_data": self._data(job.teacher_model.adapt_on),
+            "task": self.task,
+            "settings": as_json(settings),
+        }
+        return self._step("prepare_data", "prepare_data", inputs)
+
+    def _teacher_weights(self, folder: str, identifier: str) -> Inputs:
+        """The ports by which a component is given the hosted teacher before any adaptation."""
+        teacher = self.job.teacher_model
+        if teacher.path:
+            return {folder: self._data(teacher.path) or Literal("")}
+        if teacher.name in self.registered:
+            return {folder: DataPath(self.registered[teacher.name])}
+        known = teachers().get(teacher.name)
+        return {identifier: Literal(known.weights if known and known.weights else teacher.name)}
+
+    def _teacher_adaptation(self) -> Step:
+        inputs: Inputs = {
+            "data": StepOutput("prepare_data", "gold"),
+            **self._teacher_weights("student_folder", "student_id"),
+            "task": self.task,
+            "hyperparameters": as_json(_hyperparameters(self.job.teacher_model.adapt)),
+            "distillation": as_json({"method": "response"}),
+        }
+        return self._step("teacher_adaptation", "student_finetune", inputs)
+
+    def _teacher_inference(self) -> Step:
+        teacher, sampling = self.job.teacher_model, self.job.teacher_model.sampling
+        asked = sampling.model_dump(exclude_none=True, exclude={"few_shot"} if not sampling.few_shot else set())
+        if "temperature" not in asked and self.job.distillation.method == "response":
+            temperature = self.job.hyperparameters.temperature
+            asked |= {} if temperature is None else {"temperature": temperature}
+        inputs: dict[str, Binding | None] = {
+            "data": StepOutput("prepare_data", "data"),
+            "gold": StepOutput("prepare_data", "gold") if sampling.few_shot else None,
+            "task": self.task,
+            "sampling": as_json(asked),
+            "limits": as_json(teacher.model_dump(include=LIMITS, exclude_none=True) if not self.hosted else {}),
+            "probabilities": Literal(self.job.distillation.method == "label_logits"),
+        }
+        if not self.hosted:
+            endpoint = self._endpoint()
+            auth = endpoint["auth"]
+            secrets = (auth["name"],) if auth["kind"] == "key_env" else ()
+            return self._step(
+                "teacher_inference", "teacher_inference", inputs | {"endpoint": as_json(endpoint)}, *secrets
+            )
+        if self.adapted:
+            weights: Inputs = {"teacher_folder": StepOutput("teacher_adaptation", "model")}
+        else:
+            weights = self._teacher_weights("teacher_folder", "teacher_id")
+        return self._step("teacher_inference", "teacher_inference", inputs | weights)
+
+    def _endpoint_url(self) -> str | None:
+        return self.job.teacher_model.endpoint or self.environ.get(ENDPOINT_VARIABLE)
+
+    def _endpoint(self) -> dict[str, Any]:
+        teacher, known = self.job.teacher_model, teachers().get(self.job.teacher_model.name)
+        auth: dict[str, str]
+        if teacher.auth:
+            auth = {"kind": teacher.auth}
+        elif teacher.connection:
+            auth = {"kind": "connection", "name": teacher.connection}
+        else:
+            auth = {"kind": "key_env", "name": teacher.api_key_env or KEY_VARIABLE}
+        endpoint: dict[str, Any] = {"url": self._endpoint_url(), "auth": auth}
+        endpoint["model"] = teacher.deployment or (known and known.endpoint_model) or teacher.name
+        if teacher.api_version:
+            endpoint["api_version"] = teacher.api_version
+        prices = teacher.prices.model_dump() if teacher.prices else _prices(known)
+        return endpoint | ({"prices": prices} if prices else {})
+
+    def _student(self, folder: str, identifier: str, recipe: str | None) -> Inputs:
+        """The ports by which a component is given the untrained student."""
+        name = self.job.student_model
+        if name in self.registered:
+            return {folder: DataPath(self.registered[name])}
+        known = students().get(name)
+        if known and known.recipe:
+            return {recipe: as_json(dict(known.recipe))} if recipe else {identifier: Literal(SCRATCH)}
+        if known:
+            return {identifier: Literal(known.weights or name)}
+        if is_remote(name):
+            return {folder: DataUri(name)}
+        path = self.job.resolve(name)
+        return {folder: DataPath(path)} if path.is_dir() else {identifier: Literal(name)}
+
+    def _finetune(self, name: str, data: StepOutput, method: Mapping[str, Any]) -> Step:
+        known = students().get(self.job.student_model)
+        preset = dict(known.preset) if known and self.job.student_model not in self.registered else {}
+        chosen = _hyperparameters(self.job.hyperparameters)
+        inputs: Inputs = {
+            "data": data,
+            **self._student("student_folder", "student_id", "recipe"),
+            "task": self.task,
+            "hyperparameters": as_json({key: v for key, v in (preset | chosen).items() if v is not None}),
+            "distillation": as_json(method),
+        }
+        return self._step(name, "student_finetune", inputs)
+
+    def _method(self) -> dict[str, Any]:
+        method = self.job.distillation.model_dump(exclude_none=True)
+        if method["method"] == "label_logits" and "temperature" not in method and self.job.hyperparameters.temperature:
+            method["temperature"] = self.job.hyperparameters.temperature
+        return method
+
+    def _evaluation(self) -> Step:
+        job = self.job
+        names = {"student": f"{job.student_model}, distilled", "teacher": job.teacher_model.name}
+        names |= {"baseline": f"{job.student_model}, untrained", "gold_only": f"{job.student_model}, gold rows only"}
+        gates = job.evaluation.model_dump(include={"min_accuracy_gain", "min_retention"}, exclude_none=True)
+        settings: dict[str, Any] = {"names": names, "lineage": self._lineage()}
+        settings |= {"gate": gates} if gates else {}
+        settings |= {"metrics": job.evaluation.metrics} if job.evaluation.metrics else {}
+        if job.teacher_model.sampling.max_tokens:
+            settings["max_new_tokens"] = job.teacher_model.sampling.max_tokens
+        gold = StepOutput("gold_finetune", "model") if job.evaluation.gold_baseline else None
+        inputs: dict[str, Binding | None] = {
+            "data": StepOutput("prepare_data", "data"),
+            "responses": StepOutput("teacher_inference", "responses"),
+            "student_model": StepOutput("student_finetune", "model"),
+            "gold_model": gold,
+            **self._student("baseline_model", "baseline_id", None),
+            "task": self.task,
+            "settings": as_json(settings),
+        }
+        if self.adapted:
+            inputs["teacher_model"] = StepOutput("teacher_adaptation", "model")
+        elif self.hosted:
+            inputs |= self._teacher_weights("teacher_model", "teacher_id")
+        return self._step("evaluation", "evaluation", inputs)
+
+    def _lineage(self) -> dict[str, Any]:
+        job = self.job
+        return {
+            "teacher": job.teacher_model.name,
+            "student": job.student_model,
+            "task": job.task_type,
+            "method": job.distillation.method,
+            "training_data": job.training_data,
+        }
+
+
+def _hyperparameters(values: Hyperparameters) -> dict[str, Any]:
+    """What a training component takes; the temperature belongs to the method or to the teacher's sampling."""
+    return values.model_dump(exclude_none=True, exclude={"temperature"})
+
+
+def _prices(known: CatalogModel | None) -> dict[str, float] | None:
+    if known is None or not known.prices:
+        return None
+    return {key: known.prices[key] for key in ("input_per_million", "output_per_million")}

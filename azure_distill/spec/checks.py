@@ -1,0 +1,148 @@
+"""What pydantic cannot know: files, models, and fields that must agree.  Every check returns all of its problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+
+from azure_distill.catalog.models import students, teachers
+from azure_distill.errors import Problem
+from azure_distill.spec.job import LABEL_TASKS, METRICS, DistillationJob
+from azure_distill.spec.problems import literal_secrets, locate, near
+
+HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+PYPI_ID = re.compile(r"^pypi:[\w.-]+==[\w.]+/[\w./ -]+\.gguf$")
+DATA_SUFFIXES = (".jsonl", ".csv", ".parquet")
+
+
+def check(job: DistillationJob, registered: frozenset[str] = frozenset()) -> list[Problem]:
+    """Everything that is wrong with a well-formed job.  `registered` names the models of the backend's registry."""
+    return [
+        *literal_secrets(job.model_dump(exclude_none=True), job.source),
+        *_files(job),
+        *_teacher(job),
+        *_student(job, registered),
+        *_task(job),
+        *_metrics(job),
+        *_quotes(job),
+    ]
+
+
+def warnings(job: DistillationJob, today: date | None = None) -> list[str]:
+    """What may go wrong although the job is valid: retiring models, settings without effect."""
+    today = today or date.today()
+    models = [teachers().get(job.teacher_model.name), students().get(job.student_model)]
+    found = [text for model in models if model and (text := model.retirement(today))]
+    if job.prompt_settings.enable_chain_of_thought and job.distillation.method == "label_logits":
+        found.append("chain of thought gives no label probabilities: rows are learnt by cross-entropy only")
+    return found
+
+
+def is_remote(path: str) -> bool:
+    """Whether a data or model reference can only be resolved by Azure ML."""
+    return path.startswith(("azureml:", "https://", "wasbs://", "abfss://"))
+
+
+def _files(job: DistillationJob) -> Iterator[Problem]:
+    for name in ("training_data", "validation_data", "test_data"):
+        value = getattr(job, name)
+        if value is not None and not is_remote(value):
+            yield from _data_file(job, (name,), value)
+    if job.teacher_model.adapt_on and not is_remote(job.teacher_model.adapt_on):
+        yield from _data_file(job, ("teacher_model", "adapt_on"), job.teacher_model.adapt_on)
+
+
+def _data_file(job: DistillationJob, place: tuple[str, ...], value: str) -> Iterator[Problem]:
+    path = job.resolve(value)
+    if path.is_dir():
+        yield locate(job.source, place, f"{value} is a folder, not a file")
+    elif not path.exists():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        yield locate(job.source, place, f"{value}: no such file", near(path.name, beside))
+    elif path.suffix.lower() not in DATA_SUFFIXES:
+        yield locate(job.source, place, f"{value}: must end in {', '.join(DATA_SUFFIXES)}")
+
+
+def _teacher(job: DistillationJob) -> Iterator[Problem]:
+    teacher, known = job.teacher_model, teachers().get(job.teacher_model.name)
+
+    def problem(field: str, message: str, hint: str | None = None) -> Problem:
+        return locate(job.source, ("teacher_model", field), message, hint)
+
+    if teacher.endpoint and teacher.path:
+        yield problem("path", "a teacher has an endpoint or a path, not both")
+    if teacher.path and not is_remote(teacher.path) and not (job.resolve(teacher.path) / "config.json").is_file():
+        yield problem("path", f"{teacher.path} is not a model folder: it has no config.json")
+    if not (known or teacher.endpoint or teacher.path or HUB_ID.match(teacher.name) or PYPI_ID.match(teacher.name)):
+        hint = near(teacher.name, teachers()) or "give its endpoint: or its path:, or see `azure-distill models`"
+        yield problem("name", f"unknown teacher {teacher.name!r}", hint)
+    secrets = [name for name in ("api_key_env", "connection", "auth") if getattr(teacher, name)]
+    if len(secrets) > 1:
+        yield problem(secrets[1], f"a teacher has one of {' and '.join(secrets)}, not both")
+    if not is_hosted(job):
+        for field in ("adapt_on",):
+            if getattr(teacher, field):
+                yield problem(field, "only a hosted teacher can be adapted; this one is reached at an endpoint")
+    if teacher.sampling.few_shot and not teacher.adapt_on:
+        yield problem("sampling", "few_shot shows gold rows to the teacher: name them in adapt_on")
+
+
+def is_hosted(job: DistillationJob) -> bool:
+    """Whether the component loads the teacher's weights itself."""
+    teacher, known = job.teacher_model, teachers().get(job.teacher_model.name)
+    if teacher.endpoint:
+        return False
+    return bool(teacher.path) or (known.access == "hosted" if known else True)
+
+
+def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Problem]:
+    name = job.student_model
+    if name in students() or name in registered or is_remote(name) or PYPI_ID.match(name):
+        return
+    folder = job.resolve(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            yield locate(job.source, ("student_model",), f"{name} is not a model folder: it has no config.json")
+    elif not HUB_ID.match(name):
+        hint = near(name, [*students(), *registered]) or "a catalog name, a Hugging Face id, or a folder"
+        yield locate(job.source, ("student_model",), f"unknown student {name!r}", hint)
+
+
+def _task(job: DistillationJob) -> Iterator[Problem]:
+    labelled = job.task_type in LABEL_TASKS
+    folded = {" ".join(label.lower().split()) for label in job.labels}
+    if job.task_type == "classification" and len(folded) < 2:
+        yield locate(job.source, ("labels",), "a classification needs at least two labels")
+    elif len(folded) < len(job.labels) or "" in folded:
+        yield locate(job.source, ("labels",), "labels must differ, by more than case and white space, and not be empty")
+    if job.labels and job.task_type != "classification":
+        yield locate(job.source, ("labels",), f"{job.task_type} has labels of its own")
+    if job.distillation.method == "label_logits" and not labelled:
+        message = f"label_logits needs a task with labels, {job.task_type} has none"
+        yield locate(job.source, ("distillation", "method"), message, "use method: response")
+    if job.prompt_settings.enable_chain_of_density and job.task_type != "summarization":
+        yield locate(job.source, ("prompt_settings", "enable_chain_of_density"), "is for summarization only")
+    if job.evaluation.gold_baseline and not job.teacher_model.adapt_on:
+        message = "needs gold rows: name them in teacher_model.adapt_on"
+        yield locate(job.source, ("evaluation", "gold_baseline"), message)
+    if job.data.validation_split + job.data.test_split >= 1:
+        yield locate(job.source, ("data",), "validation_split and test_split leave no row to train on")
+
+
+def _metrics(job: DistillationJob) -> Iterator[Problem]:
+    known = METRICS[job.task_type]
+    for index, metric in enumerate(job.evaluation.metrics or ()):
+        if metric not in known:
+            hint = near(metric, known) or f"known: {', '.join(known)}"
+            yield locate(
+                job.source, ("evaluation", "metrics", index), f"{metric!r} is no metric of {job.task_type}", hint
+            )
+
+
+def _quotes(job: DistillationJob) -> Iterator[Problem]:
+    # Azure ML puts inputs into the command as plain text, between single quotes
+    for place in (("teacher_model", "name"), ("student_model",)):
+        value = job.student_model if len(place) == 1 else job.teacher_model.name
+        if "'" in value and not job.resolve(value).exists():
+            yield locate(job.source, place, "must not hold a single quote")

@@ -1,0 +1,234 @@
+"""DistillationJob: what a user writes, in YAML or in Python.  `docs/jobs.md` explains it field by field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+
+from azure_distill.errors import InvalidJob
+from azure_distill.spec.problems import to_problems
+from azure_distill.spec.yaml_source import Source, read_yaml
+
+TaskType = Literal["nli", "conversation", "nlu_qa", "math", "summarization", "classification"]
+LABEL_TASKS = ("nli", "nlu_qa", "classification")
+
+# The metrics that the evaluation knows, by task; `bleu` and `rouge` spellings as Azure and the field write them.
+_EVERY_TASK = ("accuracy", "inference_time")
+_TEXT = ("exact_match", "token_f1", "bleu_score", "chrf", "rouge_1", "rouge_2", "rouge_l")
+METRICS: dict[str, tuple[str, ...]] = {
+    "nli": (*_EVERY_TASK, "macro_f1"),
+    "nlu_qa": (*_EVERY_TASK, "macro_f1"),
+    "classification": (*_EVERY_TASK, "macro_f1"),
+    "math": (*_EVERY_TASK, *_TEXT, "numeric_match"),
+    "conversation": (*_EVERY_TASK, *_TEXT),
+    "summarization": (*_EVERY_TASK, *_TEXT),
+}
+
+Share = Annotated[float, Field(ge=0, le=1)]
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class Part(BaseModel):
+    """A part of a job: unknown keys are errors, and what was validated does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Sampling(Part):
+    """How the teacher's answers are drawn.  `few_shot` solved gold rows stand before each question."""
+
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int = Field(512, ge=1)
+    few_shot: int = Field(0, ge=0, le=64)
+    seed: int | None = None
+
+
+class Prices(Part):
+    """US dollars for a million tokens."""
+
+    input_per_million: float = Field(ge=0)
+    output_per_million: float = Field(ge=0)
+
+
+class Hyperparameters(Part):
+    """How a model is trained; what is left out comes from the student's preset.
+
+    `temperature` softens what the student learns from: the teacher's sampling for `response`, the softmax of both
+    for `label_logits`.  `lora_rank` 0 trains all weights.  `patience` is the number of epochs without a better
+    validation result after which training stops.
+    """
+
+    learning_rate: float | None = Field(None, gt=0, le=1)
+    batch_size: int | None = Field(None, ge=1)
+    num_epochs: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=20)
+    max_length: int | None = Field(None, ge=8)
+    warmup_ratio: Share | None = None
+    weight_decay: float | None = Field(None, ge=0)
+    gradient_accumulation_steps: int | None = Field(None, ge=1)
+    lora_rank: int | None = Field(None, ge=0)
+    lora_alpha: int | None = Field(None, ge=1)
+    patience: int | None = Field(None, ge=1)
+    seed: int | None = Field(None, ge=0)
+
+
+class TeacherModel(Part):
+    """A teacher: reached at an `endpoint`, or hosted by the component from open weights (`path` or the catalog's).
+
+    Secrets are named, never given: `api_key_env` (an environment variable), `connection` (of the workspace), or
+    `auth: entra`.
+    """
+
+    name: str
+    endpoint: str | None = Field(None, pattern=r"^https?://[^\s'@]+$")
+    deployment: str | None = None
+    api_version: str | None = None
+    api_key_env: EnvironmentName | None = None
+    connection: str | None = Field(None, pattern=r"^[\w.-]+$")
+    auth: Literal["entra", "none"] | None = None
+    path: str | None = None
+    adapt_on: str | None = None
+    adapt: Hyperparameters = Hyperparameters()
+    sampling: Sampling = Sampling()
+    max_concurrency: int = Field(64, ge=1, le=4096)
+    requests_per_minute: int | None = Field(None, ge=1)
+    tokens_per_minute: int | None = Field(None, ge=1)
+    min_endpoint_success_ratio: Share = 0.7
+    prices: Prices | None = None
+
+
+class PromptSettings(Part):
+    """How the teacher is asked; the student always sees the user's own prompt.  Names as in Azure's own job."""
+
+    system_prompt: str | None = None
+    enable_chain_of_thought: bool = False
+    enable_chain_of_density: bool = False
+    max_len_summary: int = Field(80, ge=1)
+
+
+class Columns(Part):
+    """Which columns of a table (csv, parquet, flat jsonl) make a row."""
+
+    prompt: str | None = None
+    answer: str | None = None
+    system: str | None = None
+    id: str | None = None
+    messages: str | None = None
+
+
+class DataSettings(Part):
+    """How rows are cleaned and split.  `near_duplicates` is the Jaccard similarity from which rows count as one."""
+
+    columns: Columns | None = None
+    validation_split: float = Field(0.1, ge=0, lt=1)
+    test_split: float = Field(0.1, ge=0, lt=1)
+    seed: int = Field(0, ge=0)
+    near_duplicates: float | None = Field(0.9, gt=0, le=1)
+    leakage: Literal["error", "drop"] = "error"
+    balance: bool = False
+    max_tokens: int | None = Field(None, ge=1)
+
+
+class Distillation(Part):
+    """What the student learns from: the teacher's text, or its probabilities over the labels.
+
+    The loss is (1 - weight) · cross-entropy + weight · T² · KL(teacher || student).
+    """
+
+    method: Literal["response", "label_logits"] = "response"
+    temperature: float | None = Field(None, gt=0, le=20)
+    weight: Share | None = None
+
+
+class Evaluation(Part):
+    """What is measured on the held-out rows, and what the student must reach before it can be registered.
+
+    `gold_baseline` also trains the same student on the gold rows alone (`teacher_model.adapt_on`).
+    """
+
+    metrics: list[str] | None = None
+    min_accuracy_gain: float | None = Field(None, ge=-1, le=1)
+    min_retention: float | None = Field(None, ge=0)
+    gold_baseline: bool = False
+
+
+class Compute(Part):
+    """Where one step runs on Azure ML; the local backend ignores it and says so."""
+
+    compute: str | None = None
+    instance_type: str | None = None
+    instance_count: int | None = Field(None, ge=1)
+    tier: Literal["spot", "standard"] | None = None
+    timeout: int | None = Field(None, ge=1)
+
+
+def _teacher(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class DistillationJob(Part):
+    """One distillation, from a teacher and data to a compared student.
+
+    Raises InvalidJob with every problem at once.  Relative paths count from `folder`: the job file's own, or the
+    current one for a job made in Python.
+    """
+
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}$")
+    description: str | None = None
+    experiment_name: str | None = Field(None, pattern=r"^[\w -]{1,128}$")
+    teacher_model: Annotated[TeacherModel, BeforeValidator(_teacher)]
+    student_model: str
+    training_data: str
+    validation_data: str | None = None
+    test_data: str | None = None
+    task_type: TaskType
+    labels: list[str] = []
+    prompt_settings: PromptSettings = PromptSettings()
+    data: DataSettings = DataSettings()
+    hyperparameters: Hyperparameters = Hyperparameters()
+    distillation: Distillation = Distillation()
+    evaluation: Evaluation = Evaluation()
+    compute: dict[
+        Literal["default", "prepare_data", "teacher_adaptation", "teacher_inference", "gold_finetune",
+                "student_finetune", "evaluation"],
+        Compute,
+    ] = {}  # fmt: skip
+
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _source: Source | None = PrivateAttr(None)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InvalidJob(to_problems(error, type(self), None)) from None
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> DistillationJob:
+        """Read a job file; every problem names its line."""
+        path = Path(path)
+        source = read_yaml(path)
+        job = cls.__new__(cls)
+        try:
+            BaseModel.__init__(job, **source.value)
+        except ValidationError as error:
+            raise InvalidJob(to_problems(error, cls, source)) from None
+        job._folder, job._source = path.resolve().parent, source
+        return job
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths count from."""
+        return self._folder
+
+    @property
+    def source(self) -> Source | None:
+        """The file that the job was read from, with its lines; None for a job made in Python."""
+        return self._source
+
+    def resolve(self, path: str) -> Path:
+        """A path of the job as an absolute one."""
+        return (self._folder / Path(path).expanduser()).resolve()

@@ -1,0 +1,117 @@
+"""Pydantic's errors in the project's words: file, line, field, what is wrong, what to do."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from azure_distill.errors import Problem
+from azure_distill.spec.yaml_source import Place, Source
+
+# What a user meets most; anything else is shown in pydantic's words.
+_MESSAGES = {
+    "missing": "is missing",
+    "extra_forbidden": "unknown key",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be a text",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+}
+_PATTERNS = {
+    "api_key_env": "must be the NAME of an environment variable that holds the key, not the key itself",
+    "endpoint": "must be a http(s) URL without user or password",
+    "name": "may hold letters, digits, - and _ only",
+}
+_SECRET_KEYS = re.compile(r"(?i)^(api_?key|key|token|password|secret|access_?key|credentials?)$")
+_SECRET_VALUES = re.compile(
+    r"^(sk-[\w-]{16,}|ghp_\w{20,}|hf_\w{20,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|[0-9a-f]{32}"
+    r"|(?=\S*\d)(?=\S*[a-z])(?=\S*[A-Z])[A-Za-z0-9+]{40,96}={0,2})$"
+)
+
+
+def near(word: str, known: Iterable[str]) -> str | None:
+    """`did you mean …?` for the closest known word, if one is close."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else None
+
+
+def to_problems(error: ValidationError, model: type[BaseModel], source: Source | None) -> list[Problem]:
+    """One Problem for each of pydantic's errors, in the order of the file."""
+    problems = [_problem(dict(item), model, source) for item in error.errors(include_url=False)]
+    return sorted(problems, key=lambda problem: problem.line or 0)
+
+
+def literal_secrets(value: Any, source: Source | None, place: Place = ()) -> list[Problem]:
+    """Values that look like secrets, wherever they stand; the value itself is never repeated."""
+    if isinstance(value, dict):
+        return [p for key, inner in value.items() for p in literal_secrets(inner, source, (*place, key))]
+    if isinstance(value, list):
+        return [p for index, inner in enumerate(value) for p in literal_secrets(inner, source, (*place, index))]
+    if isinstance(value, str) and _SECRET_VALUES.match(value):
+        return [locate(source, place, "holds what looks like a secret", hint="name where it lives: api_key_env")]
+    return []
+
+
+def locate(source: Source | None, place: Place, message: str, hint: str | None = None) -> Problem:
+    """A problem at a place of the job, with file and line where the job came from a file."""
+    return Problem(
+        message,
+        file=source.file if source else None,
+        line=source.line(place) if source else None,
+        field=".".join(map(str, place)) or None,
+        hint=hint,
+    )
+
+
+def _problem(item: dict[str, Any], model: type[BaseModel], source: Source | None) -> Problem:
+    place: Place = tuple(part for part in item["loc"] if part != "[key]")
+    kind, context = item["type"], item.get("ctx", {})
+    hint = None
+    if kind == "extra_forbidden":
+        if _SECRET_KEYS.match(str(place[-1])):
+            return locate(source, place, "a job file holds no secrets", hint="name where it lives: api_key_env: NAME")
+        known = _fields(model, place[:-1])
+        hint = near(str(place[-1]), known) or f"known: {', '.join(sorted(known))}"
+    if kind == "literal_error" and isinstance(item.get("input"), str):
+        hint = near(item["input"], re.findall(r"'([^']*)'", context.get("expected", "")))
+    if kind == "string_pattern_mismatch":
+        message = _PATTERNS.get(str(place[-1]), f"must match {context.get('pattern')}")
+    else:
+        message = _MESSAGES.get(kind, item["msg"]).format(**context)
+    return locate(source, place, message, hint)
+
+
+def _fields(model: type[BaseModel], place: Place) -> set[str]:
+    """The keys that are known at a place of the job."""
+    current: Any = model
+    for part in place:
+        field = current.model_fields.get(part) if _is_model(current) else None
+        current = _model_in(field.annotation if field else None) or current
+    return set(current.model_fields) if _is_model(current) else set()
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if _is_model(annotation):
+        return annotation  # type: ignore[no-any-return]
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)

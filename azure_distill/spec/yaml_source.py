@@ -1,0 +1,114 @@
+"""YAML with line numbers: every value's place in the file, and what is wrong with the text itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from azure_distill.errors import InvalidJob, Problem
+
+Place = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads `2e-5` as a number, as YAML 1.2 and every user do."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+
+@dataclass
+class Source:
+    """A parsed YAML file: `value`, and the line of each key and list item by its place in `value`."""
+
+    file: str
+    value: dict[str, Any] = field(default_factory=dict)
+    lines: dict[Place, int] = field(default_factory=dict)
+
+    def line(self, place: Place) -> int | None:
+        """The line of `place`, or of the nearest thing around it that stands in the file."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place)
+
+
+def read_yaml(path: Path, shown: str | None = None) -> Source:
+    """Parse a mapping; raises InvalidJob with file and line for anything that is not one."""
+    source = Source(shown or str(path))
+    document = _compose(_read_text(path, source.file), source.file)
+    if document is None:
+        raise InvalidJob([Problem("the file is empty", source.file)])
+    if not isinstance(document, yaml.MappingNode):
+        raise InvalidJob([Problem("must be a mapping of `key: value` lines", source.file, 1)])
+    problems: list[Problem] = []
+    _walk(document, (), source, problems, set())
+    if problems:
+        raise InvalidJob(problems)
+    source.value = _Loader("").construct_document(document)
+    return source
+
+
+def _read_text(path: Path, shown: str) -> str:
+    try:
+        data = path.read_bytes()
+    except IsADirectoryError:
+        raise InvalidJob([Problem("is a folder, not a job file", shown)]) from None
+    except FileNotFoundError:
+        raise InvalidJob([Problem("no such file", shown, hint="azure-distill init makes one")]) from None
+    except OSError as error:
+        raise InvalidJob([Problem(f"cannot be read: {error.strerror}", shown)]) from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InvalidJob([Problem("is not UTF-8 text", shown, line)]) from None
+
+
+def _compose(text: str, shown: str) -> yaml.Node | None:
+    loader = None
+    try:
+        loader = _Loader(text)
+        node: yaml.Node | None = loader.get_single_node()
+        return node
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise InvalidJob([Problem(f"holds a control character (#x{int(error.character):04x})", shown, line)]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = error.problem or error.context or "is not YAML"
+        raise InvalidJob([Problem(f"YAML: {what}", shown, mark.line + 1 if mark else None)]) from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _walk(node: yaml.Node, place: Place, source: Source, problems: list[Problem], walked: set[int]) -> None:
+    """Record the lines of all keys and items; complain of duplicate keys and of keys that are no texts."""
+    if id(node) in walked:  # an alias of a node seen before, perhaps of one that holds it
+        return
+    walked.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                problems.append(Problem("a key must be a plain word", source.file, line))
+                continue
+            inner = (*place, key.value)
+            if inner in source.lines:
+                field_name = ".".join(map(str, inner))
+                problems.append(
+                    Problem(f"duplicate key, first given on line {source.lines[inner]}", source.file, line, field_name)
+                )
+                continue
+            source.lines[inner] = line
+            _walk(value, inner, source, problems, walked)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            source.lines[(*place, index)] = item.start_mark.line + 1
+            _walk(item, (*place, index), source, problems, walked)

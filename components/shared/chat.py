@@ -1,0 +1,42 @@
+"""From messages to token ids, by the model's own chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import InvalidInput
+from shared.rows import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message]) -> list[int]:
+    """Token ids of a prompt up to and including the header of the assistant's turn."""
+    return _ids(tokenizer, _render(tokenizer, prompt, generate=True))
+
+
+def answer_ids(tokenizer: PreTrainedTokenizerBase, answer: str) -> list[int]:
+    """Token ids of an answer's text alone.  Prompt and answer are tokenised apart, so their border is exact."""
+    return _ids(tokenizer, answer)
+
+
+def end_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The end-of-turn token, by which the template closes an assistant's turn and generation stops."""
+    question: list[Message] = [{"role": "user", "content": "q"}]
+    closed = _render(tokenizer, [*question, {"role": "assistant", "content": "<answer>"}], generate=False)
+    ids = _ids(tokenizer, closed.rpartition("<answer>")[2])
+    return ids[:1] if ids else [int(tokenizer.eos_token_id)]
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, generate: bool) -> str:
+    if not tokenizer.chat_template:
+        raise InvalidInput("the model has no chat template: choose an instruct model")
+    plain: Any = [dict(message) for message in messages]
+    text = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=generate)
+    return str(text)
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])

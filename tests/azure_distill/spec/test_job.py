@@ -1,0 +1,179 @@
+"""Job files: what is accepted, and what every mistake is answered with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from azure_distill import DistillationJob
+from azure_distill.errors import InvalidJob, Problem
+from azure_distill.spec.checks import check, warnings
+
+VALID = """\
+teacher_model: deepseek-v3
+student_model: phi-4-mini
+training_data: ./train.jsonl
+task_type: conversation
+hyperparameters: {learning_rate: 2e-5, batch_size: 2, num_epochs: 3, temperature: 0.7}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train.jsonl").write_text('{"messages": []}\n')
+    return tmp_path
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "job.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def problems(folder: Path, text: str | bytes) -> list[Problem]:
+    try:
+        return check(DistillationJob.from_file(write(folder, text)))
+    except InvalidJob as error:
+        return error.problems
+
+
+def test_a_valid_job_has_no_problem_and_numbers_are_numbers(folder: Path) -> None:
+    job = DistillationJob.from_file(write(folder, VALID))
+    assert check(job) == []
+    assert job.hyperparameters.learning_rate == 2e-5
+    assert job.resolve(job.training_data) == folder / "train.jsonl"
+
+
+def test_python_and_yaml_make_the_same_job(folder: Path) -> None:
+    made = DistillationJob(
+        teacher_model="deepseek-v3",
+        student_model="phi-4-mini",
+        training_data="./train.jsonl",
+        task_type="conversation",
+        hyperparameters={"learning_rate": 2e-5, "batch_size": 2, "num_epochs": 3, "temperature": 0.7},
+    )
+    assert made.model_dump() == DistillationJob.from_file(write(folder, VALID)).model_dump()
+
+
+def test_byte_order_mark_and_crlf_are_accepted(folder: Path) -> None:
+    assert problems(folder, b"\xef\xbb\xbf" + VALID.replace("\n", "\r\n").encode()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "message", "hint"),
+    [
+        ("studnt_model: x", "studnt_model", "unknown key", "did you mean 'student_model'?"),
+        ("hyperparameters: {lerning_rate: 1}", "hyperparameters.lerning_rate", "unknown key", "learning_rate"),
+        ("hyperparameters: {batch_size: two}", "hyperparameters.batch_size", "must be a whole number", None),
+        ("hyperparameters: {batch_size: 2.5}", "hyperparameters.batch_size", "must be a whole number", None),
+        ("hyperparameters: {learning_rate: -1}", "hyperparameters.learning_rate", "must be greater than 0", None),
+        ("hyperparameters: {learning_rate: .nan}", "hyperparameters.learning_rate", "must be", None),
+        ("data: {test_split: 1}", "data.test_split", "must be less than 1", None),
+        ("distillation: {method: label_logit}", "distillation.method", "must be 'response'", "label_logits"),
+        ("evaluation: {min_accuracy_gain: [1]}", "evaluation.min_accuracy_gain", "must be a number", None),
+        ("labels: business", "labels", "must be a list", None),
+        ("test_data: missing.jsonl", "test_data", "missing.jsonl: no such file", None),
+        ("test_data: ./trian.jsonl", "test_data", "no such file", "did you mean 'train.jsonl'?"),
+        ("test_data: .", "test_data", "is a folder, not a file", None),
+        ("validation_data: job.yaml", "validation_data", "must end in .jsonl, .csv, .parquet", None),
+        ("evaluation: {metrics: [accurracy]}", "evaluation.metrics.0", "is no metric", "did you mean 'accuracy'?"),
+        ("evaluation: {gold_baseline: true}", "evaluation.gold_baseline", "needs gold rows", None),
+        ("distillation: {method: label_logits}", "distillation.method", "needs a task with labels", "response"),
+        ("data: {validation_split: .6, test_split: .5}", "data", "leave no row to train on", None),
+        ("compute: {student_finetun: {}}", "compute.student_finetun", "must be", "student_finetune"),
+        ("compute: {default: {instance_count: 0}}", "compute.default.instance_count", "must be at least 1", None),
+        ("name: a b", "name", "may hold letters", None),
+    ],
+)
+def test_each_mistake_names_line_field_and_remedy(
+    folder: Path, line: str, field: str, message: str, hint: str | None
+) -> None:
+    base = "\n".join(row for row in VALID.splitlines() if row.split(":")[0] != line.split(":")[0])
+    found = problems(folder, f"{base}\n{line}\n")
+    assert len(found) == 1, found
+    assert (found[0].field, found[0].line, found[0].file) == (field, base.count("\n") + 2, str(folder / "job.yaml"))
+    assert message in found[0].message
+    assert hint is None or hint in (found[0].hint or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("", None, "the file is empty"),
+        ("- a\n- b\n", 1, "must be a mapping"),
+        ("a: 1\nb: [1\n", 3, "YAML"),
+        ("a: 1\n\tb: 2\n", 2, "YAML"),
+        (VALID + "task_type: math\n", 6, "duplicate key, first given on line 4"),
+        (VALID + "data:\n  seed: 1\n  seed: 2\n", 8, "duplicate key, first given on line 7"),
+        (b"teacher_model: x\nname: \xff\xfe\n", 2, "is not UTF-8 text"),
+        (b"teacher_model: x\nname: \x00\n", 2, "control character"),
+    ],
+)
+def test_broken_files_are_answered_with_the_line(
+    folder: Path, text: str | bytes, line: int | None, message: str
+) -> None:
+    (problem,) = problems(folder, text)
+    assert problem.line == line
+    assert message in problem.message
+
+
+def test_all_problems_come_at_once_in_the_order_of_the_file(folder: Path) -> None:
+    found = problems(folder, VALID + "colour: red\ndata: {seed: -1}\nevaluation: {min_retention: much}\n")
+    assert [problem.line for problem in found] == [6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "teacher_model: {name: deepseek-v3, endpoint: 'https://x.test/v1', api_key: abcdefgh}",
+        "teacher_model: {name: deepseek-v3, endpoint: 'https://x.test/v1', api_key_env: sk-abcdefghijklmnop1234}",
+        "teacher_model: {name: x, endpoint: 'https://x.test/v1', api_key_env: 0123456789abcdef0123456789abcdef}",
+        "teacher_model: {name: deepseek-v3, endpoint: 'https://user:pass@x.test/v1'}",
+        "description: 0123456789abcdef0123456789abcdef",
+    ],
+)
+def test_a_literal_secret_is_refused_and_never_repeated(folder: Path, line: str) -> None:
+    base = "\n".join(row for row in VALID.splitlines() if row.split(":")[0] != line.split(":")[0])
+    found = problems(folder, f"{base}\n{line}\n")
+    assert found
+    for problem in found:
+        assert not any(secret in str(problem) for secret in ("abcdefgh", "0123456789abcdef", "user:pass"))
+
+
+def test_a_retiring_model_is_a_warning(folder: Path) -> None:
+    job = DistillationJob.from_file(write(folder, VALID.replace("deepseek-v3", "llama-3.1-405b")))
+    assert any("retire" in text for text in warnings(job))
+
+
+def test_an_unknown_model_gets_a_suggestion(folder: Path) -> None:
+    (problem,) = problems(folder, VALID.replace("phi-4-mini", "phi-4-mimi"))
+    assert problem.field == "student_model"
+    assert "phi-4-mini" in (problem.hint or "")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_job_or_a_list_of_problems(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(data)
+    with pytest.raises(InvalidJob) as caught:
+        DistillationJob.from_file(path)
+    assert caught.value.problems
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["teacher_model", "student_model", "data", "labels", "evaluation", "compute", "x"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.floats(),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+            max_leaves=8,
+        ),
+    )
+)
+def test_any_values_are_a_job_or_a_list_of_problems(values: dict[str, object]) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        DistillationJob(**values)
+    assert all(problem.message for problem in caught.value.problems)

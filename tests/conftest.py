@@ -1,0 +1,24 @@
+"""What all tests share: a state folder of their own, and hypothesis without stopwatch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50)
+settings.load_profile("calm")
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh `AZURE_DISTILL_HOME` for each test."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("AZURE_DISTILL_HOME", str(folder))
+    for variable in ("AZURE_DISTILL_TEACHER_ENDPOINT", "AZURE_DISTILL_TEACHER_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    return folder
