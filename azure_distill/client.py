@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from azure_distill.backend import CANCELED, COMPLETED, TERMINAL, Run
-from azure_distill.errors import ConfigurationError, InvalidJob, JobCanceled, JobFailed, NotFound, Problem
+from azure_distill.errors import (
+    ConfigurationError,
+    InvalidJob,
+    JobCanceled,
+    JobFailed,
+    NotFound,
+    Problem,
+    choices,
+    near,
+)
 from azure_distill.plan.build import KEY_VARIABLE, build_plan, single_evaluation
 from azure_distill.plan.plan import Plan
 from azure_distill.spec.job import METRICS, DistillationJob
-from azure_distill.spec.problems import near
 
 if TYPE_CHECKING:
     from azure_distill.local.backend import LocalBackend
@@ -126,7 +134,7 @@ class ModelOperations:
         problems = [] if path.is_file() else [Problem("no such file", str(test_data), field="test_data")]
         for metric in metrics or ():
             if metric not in METRICS[task["type"]]:
-                hint = near(metric, METRICS[task["type"]]) or f"known: {', '.join(METRICS[task['type']])}"
+                hint = choices(metric, METRICS[task["type"]])
                 problems.append(Problem(f"{metric!r} is no metric of {task['type']}", field="metrics", hint=hint))
         if problems:
             raise InvalidJob(problems)
@@ -239,7 +247,7 @@ def select_outputs(run: Run, output: str | None) -> list[tuple[str, str]]:
     found = [(step, port) for step, port in pairs if output in (step, f"{step}.{port}")]
     if not found:
         names = [f"{step}.{port}" for step, port in pairs]
-        raise NotFound(f"run {run.name} has no output {output!r}", hint=near(output, names) or ", ".join(names) or None)
+        raise NotFound(f"run {run.name} has no output {output!r}", hint=choices(output, names))
     return found
 
 

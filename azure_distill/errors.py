@@ -14,7 +14,7 @@ Usage errors are click's (2); an interrupt is 130.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -83,3 +83,17 @@ class WaitTimeout(DistillError):
 
 class ServiceUnavailable(DistillError):
     exit_code = 13
+
+
+def near(word: str, known: Iterable[str]) -> str | None:
+    """`did you mean 'x'?` for the closest known word, if one is close."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else None
+
+
+def choices(word: str, known: Iterable[str]) -> str:
+    """What may have been meant by `word`, or else all that there is."""
+    names = sorted(known)
+    return near(word, names) or (f"there are {', '.join(names)}" if names else "there are none")

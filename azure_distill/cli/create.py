@@ -64,10 +64,11 @@ def find_problems(job: str) -> tuple[list[Problem], list[str]]:
     from azure_distill.spec.job import DistillationJob
 
     try:
-        plan = local_client().jobs.plan(DistillationJob.from_file(job))
+        client = local_client()
+        plan = client.jobs.plan(DistillationJob.from_file(job))
     except InvalidJob as error:
         return error.problems, []
-    problems, warnings = check_data(plan)
+    problems, warnings = check_data(plan, client.backend.home)
     return problems, [*plan.warnings, *warnings]
 
 

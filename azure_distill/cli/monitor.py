@@ -46,13 +46,12 @@ def watch_command(run: str, as_json: bool) -> None:
 def logs_command(run: str, step: str | None, following: bool, as_json: bool) -> None:
     """Show the log of RUN, or of one STEP of it."""
     from azure_distill.cli.render import print_json
-    from azure_distill.errors import NotFound
-    from azure_distill.spec.problems import near
+    from azure_distill.errors import NotFound, choices
 
     client = local_client()
     state = client.jobs.get(run)
     if step is not None and step not in state.steps:
-        raise NotFound(f"run {state.name} has no step {step!r}", hint=near(step, state.steps) or ", ".join(state.steps))
+        raise NotFound(f"run {state.name} has no step {step!r}", hint=choices(step, state.steps))
     steps = [step] if step else list(state.steps)
     if as_json:
         print_json({name: client.backend.logs(state.name, name) for name in steps})

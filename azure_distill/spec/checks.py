@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from datetime import date
 
 from azure_distill.catalog.models import students, teachers
-from azure_distill.errors import Problem
+from azure_distill.errors import Problem, near
 from azure_distill.spec.job import LABEL_TASKS, METRICS, DistillationJob
-from azure_distill.spec.problems import literal_secrets, locate, near
+from azure_distill.spec.problems import literal_secrets, locate
 
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 PYPI_ID = re.compile(r"^pypi:[\w.-]+==[\w.]+/[\w./ -]+\.gguf$")

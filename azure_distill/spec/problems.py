@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from azure_distill.errors import Problem
+from azure_distill.errors import Problem, near
 from azure_distill.spec.yaml_source import Place, Source
 
 # What a user meets most; anything else is shown in pydantic's words.
@@ -44,12 +42,6 @@ _SECRET_VALUES = re.compile(
     r"^(sk-[\w-]{16,}|ghp_\w{20,}|hf_\w{20,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|[0-9a-f]{32}"
     r"|(?=\S*\d)(?=\S*[a-z])(?=\S*[A-Z])[A-Za-z0-9+]{40,96}={0,2})$"
 )
-
-
-def near(word: str, known: Iterable[str]) -> str | None:
-    """`did you mean …?` for the closest known word, if one is close."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else None
 
 
 def to_problems(error: ValidationError, model: type[BaseModel], source: Source | None) -> list[Problem]:

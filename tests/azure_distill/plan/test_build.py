@@ -12,7 +12,7 @@ from azure_distill import DistillationJob
 from azure_distill.assets.bindings import render
 from azure_distill.errors import InvalidJob
 from azure_distill.plan.build import build_plan
-from azure_distill.plan.plan import DataPath, Literal, Plan, Step, StepOutput
+from azure_distill.plan.plan import DataPath, Literal, Plan, Step, StepOutput, binding_json
 
 ROOT = Path(__file__).resolve().parents[3]
 JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
@@ -115,11 +115,10 @@ def test_until_keeps_a_step_and_what_it_needs(rows: str) -> None:
 
 def rendered(plan: Plan) -> dict[str, str]:
     """Each step's command with bindings written out as `plan` shows them."""
-    from azure_distill.plan.plan import binding_json
-
     commands = {}
     for step in plan.steps:
-        inputs = {port: binding_json(binding) for port, binding in step.inputs.items()}
+        inputs: dict[str, Any] = dict.fromkeys(step.component.inputs)
+        inputs |= {port: binding_json(binding) for port, binding in step.inputs.items()}
         commands[step.name] = render(
             step.component.command, inputs, {port: f"<{port}>" for port in step.component.outputs}
         )

@@ -1,0 +1,1 @@
+"""The backend on this machine: processes, step cache, run store, model registry."""

@@ -1,0 +1,124 @@
+"""Models that were registered on this machine, in numbered versions."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azure_distill.errors import ConfigurationError, InvalidJob, NotFound, Problem, choices
+from azure_distill.local.files import describe, link_or_copy, read_json, staging, write_json
+from azure_distill.local.manifest import walk
+from azure_distill.local.paths import Home
+from azure_distill.local.runs import now
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A registered model: `path` is its folder, `lineage` is what its maker told of where it comes from."""
+
+    name: str
+    version: int
+    path: Path
+    created: str
+    run: str | None
+    lineage: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": self.version,
+            "path": str(self.path),
+            "created": self.created,
+            "run": self.run,
+            "lineage": dict(self.lineage),
+        }
+
+
+class ModelStore:
+    """The models below one home."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+
+    def register(self, name: str, folder: Path, lineage: Mapping[str, Any], run: str | None = None) -> Model:
+        """Keep `folder` as the next version of `name`; `run` is the run that made it.
+
+        The model then stands for itself, whatever becomes of the run it came from.
+        """
+        if not NAME.fullmatch(name):
+            raise InvalidJob([Problem(f"{name!r} is no model name", hint="letters, digits, . _ - only")])
+        if not folder.is_dir():
+            raise NotFound(f"there is no folder {folder} to register")
+        try:
+            files = [path for path, _ in walk(folder) if not path.endswith("/")]
+            if not files:
+                raise NotFound(f"{folder} is empty: there is nothing to register")
+            # outputs of runs are read-only and may have a second name; anybody else's files may be written to
+            keep = link_or_copy if folder.resolve().is_relative_to(self.home.runs.resolve()) else shutil.copyfile
+            with staging(self.home.models / name) as draft:
+                for path in files:
+                    target = draft / "model" / path
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    keep((folder / path).resolve(), target)
+                return self._place(draft, name, lineage, run)
+        except OSError as error:
+            raise ConfigurationError(f"the model cannot be kept: {describe(error)}") from None
+
+    def _place(self, draft: Path, name: str, lineage: Mapping[str, Any], run: str | None) -> Model:
+        while True:
+            version = max(self._versions(name), default=0) + 1
+            document = {"name": name, "version": version, "created": now(), "run": run, "lineage": dict(lineage)}
+            write_json(draft / "model.json", document)
+            target = self.home.models / name / str(version)
+            try:
+                draft.rename(target)
+            except OSError:
+                if not target.exists():
+                    raise
+            else:
+                return self._read(name, version)
+
+    def get(self, name: str) -> Model:
+        """`NAME` and `NAME@latest` are the newest version, `NAME:2` is the second.  Raises NotFound."""
+        base, _, version = name.removesuffix("@latest").partition(":")
+        versions = self._versions(base) if NAME.fullmatch(base) else []
+        if not versions:
+            raise NotFound(f"there is no model {base}", choices(base, {model.name for model in self.list()}))
+        if not version:
+            return self._read(base, versions[-1])
+        if not version.isdecimal() or int(version) not in versions:
+            raise NotFound(f"there is no model {base}:{version}", f"versions: {', '.join(map(str, versions))}")
+        return self._read(base, int(version))
+
+    def list(self) -> list[Model]:
+        """Every version of every model, newest first."""
+        names = [folder.name for folder in self.home.models.iterdir() if NAME.fullmatch(folder.name)]
+        models = [self._read(name, version) for name in names for version in self._versions(name)]
+        return sorted(models, key=lambda model: model.created, reverse=True)
+
+    def _versions(self, name: str) -> Sequence[int]:
+        try:
+            found = [folder.name for folder in (self.home.models / name).iterdir()]
+        except OSError:
+            return []
+        return sorted(int(version) for version in found if version.isdecimal())
+
+    def _read(self, name: str, version: int) -> Model:
+        folder = self.home.models / name / str(version)
+        document = read_json(folder / "model.json")
+        if document is None:
+            raise NotFound(f"{folder / 'model.json'} is damaged", "remove the folder and register the model again")
+        return Model(
+            name,
+            version,
+            folder / "model",
+            str(document["created"]),
+            document.get("run"),
+            document.get("lineage") or {},
+        )
