@@ -10,6 +10,7 @@ from azure_distill.cli.options import job_argument, json_option, local_client
 
 if TYPE_CHECKING:
     from azure_distill.errors import Problem
+    from azure_distill.plan.estimate import Estimate
     from azure_distill.plan.plan import Plan
 
 TASKS = ("nli", "conversation", "nlu_qa", "math", "summarization", "classification")
@@ -78,15 +79,28 @@ def find_problems(job: str) -> tuple[list[Problem], list[str]]:
 def plan_command(job: str, as_json: bool) -> None:
     """Show the steps that JOB would run, and where each input comes from."""
     from azure_distill.cli.render import print_json
+    from azure_distill.plan.estimate import estimate
     from azure_distill.spec.job import DistillationJob
 
     plan = local_client().jobs.plan(DistillationJob.from_file(job))
+    expected = estimate(plan)
     if as_json:
-        print_json(plan.to_json())
+        print_json(plan.to_json() | {"estimate": expected.to_json() if expected else None})
         return
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
     show_plan(plan)
+    if expected:
+        click.echo(f"\n{estimate_text(expected)}")
+
+
+def estimate_text(expected: Estimate) -> str:
+    """One line: what the teacher will be asked at most."""
+    line = (
+        f"The teacher is asked at most {expected.requests:,} times: about {expected.prompt_tokens:,} tokens of "
+        f"questions and at most {expected.completion_tokens:,} of answers"
+    )
+    return f"{line}, {expected.cost:,.2f} US dollars." if expected.cost is not None else f"{line}."
 
 
 def show_plan(plan: Plan) -> None:

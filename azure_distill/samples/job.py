@@ -80,7 +80,7 @@ evaluation:
   # min_accuracy_gain: 0.05             # fail the job unless the student beats its untrained self by five points
   # min_retention: 0.92                 # ... and keeps 92% of the teacher's accuracy
 
-# Where the steps run on Azure ML (`azure-distill submit job.yaml`); a run on this machine ignores it.
+# Where the steps run on Azure ML; a run on this machine ignores it.
 # compute:
 #   default: {instance_type: Standard_E4s_v3}
 #   student_finetune: {instance_type: Standard_NC24ads_A100_v4, tier: spot}
