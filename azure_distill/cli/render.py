@@ -156,31 +156,12 @@ def _contender(role: str, contender: Mapping[str, Any], wanted: Sequence[str]) -
 
 
 def verdict(metrics: Mapping[str, Any]) -> list[str]:
-    """Sentences under the table: retention, gain, how the teacher was timed, the gate."""
-    lines = []
-    if metrics.get("retention"):
-        kept = metrics["retention"]
-        lines.append(
-            f"The student keeps {percent(kept['value'])} of the teacher's {metrics['headline']}" + _range(kept)
-        )
-    lines += [text for key in ("summary", "notes") for text in _texts(metrics.get(key))]
-    gate = metrics.get("gate")
-    if gate and gate.get("checks"):
-        lines += [
-            f"Gate: {check['check']}: {'passed' if check['passed'] else 'FAILED'} ({number(check.get('value'))})"
-            for check in gate["checks"]
-        ]
+    """The sentences under the table: what is gained and kept, how sure that is, and the gate."""
+    lines = [str(line) for key in ("summary", "notes") for line in metrics.get(key) or ()]
+    for check in (metrics.get("gate") or {}).get("checks", ()):
+        outcome = "passed" if check["passed"] else check.get("reason") or "FAILED"
+        lines.append(f"Gate: {check['check']}: {outcome} ({number(check.get('value'))})")
     return lines
-
-
-def _texts(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) and value else list(value) if isinstance(value, list) else []
-
-
-def _range(value: Mapping[str, Any]) -> str:
-    if value.get("low") is None:
-        return "."
-    return f" (95 % interval {percent(value['low'])} to {percent(value['high'])})."
 
 
 def interval(value: Mapping[str, Any] | None) -> str:
@@ -190,10 +171,6 @@ def interval(value: Mapping[str, Any] | None) -> str:
     if value.get("low") is None:
         return f"{value['value']:.3f}"
     return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
 
 
 def milliseconds(value: float | None) -> str:

@@ -87,7 +87,10 @@ def test_a_failed_job_raises_and_says_why(folder: Path, monkeypatch: pytest.Monk
 def test_a_missing_key_is_found_before_anything_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_DISTILL_TEACHER_ENDPOINT", "http://127.0.0.1:9/v1")
     job = DistillationJob(
-        teacher_model="gpt-4.1", student_model="nano-llama", training_data="training_data.jsonl", task_type="conversation"
+        teacher_model="gpt-4.1",
+        student_model="nano-llama",
+        training_data="training_data.jsonl",
+        task_type="conversation",
     )
     client = DistillClient.local()
     with pytest.raises(ConfigurationError, match="AZURE_DISTILL_TEACHER_API_KEY"):

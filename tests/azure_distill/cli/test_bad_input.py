@@ -1,0 +1,164 @@
+"""Bad input, through the command line: a short message, the documented exit code, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback_teacher import LoopbackTeacher
+
+from azure_distill.samples import generate
+
+COMMAND = [sys.executable, "-m", "azure_distill"]
+
+
+def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **environment}
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, env=env, check=False)
+    assert "Traceback" not in done.stderr + done.stdout, done.stderr
+    return done
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """A job against an endpoint teacher, with sixty questions."""
+    rows = list(generate("nlu_qa", 60, 3))
+    for name, part in (("train", rows[:40]), ("test", rows[40:])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "teacher_model: {name: teacher, endpoint: 'http://127.0.0.1:9/v1', api_key_env: MY_KEY, "
+        "sampling: {max_tokens: 8}}\n"
+        "student_model: nano-llama\ntraining_data: train.jsonl\ntest_data: test.jsonl\ntask_type: nlu_qa\n"
+    )
+    return path
+
+
+def problems(job: Path) -> list[dict[str, Any]]:
+    done = call("validate", job, "--json")
+    assert done.returncode == 3, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["valid"] is False
+    found: list[dict[str, Any]] = answer["problems"]
+    return found
+
+
+def test_a_sound_job_is_valid(job: Path) -> None:
+    done = call("validate", job, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["valid"] is True
+
+
+def test_problems_of_all_data_files_come_at_once(job: Path) -> None:
+    rows = (job.parent / "train.jsonl").read_bytes().splitlines()
+    rows[4] = b'{"messages": [{"role": "user", "content": "caf\xe9"}]}'
+    rows[9] = b'{"messages": []}'
+    rows[14] = b'{"mesages": [{"role": "user", "content": "x"}]}'
+    rows[-1] = rows[-1][:30]
+    (job.parent / "train.jsonl").write_bytes(b"\n".join(rows))
+    with (job.parent / "test.jsonl").open("a") as file:
+        file.write('{"messages": [{"role": "usr", "content": "x"}]}\n')
+    found = {(Path(p["file"]).name, p["line"]): p for p in problems(job)}
+    assert set(found) == {("train.jsonl", n) for n in (5, 10, 15, 40)} | {("test.jsonl", 21)}
+    assert "mesages" in found["train.jsonl", 15]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "empty"), (b"\x00\x01\x02\x00" * 64, "binary"), ("{}".encode("utf-16"), "UTF-16")],
+    ids=["empty", "binary", "utf-16"],
+)
+def test_a_file_that_is_no_text_is_one_problem(job: Path, content: bytes, message: str) -> None:
+    (job.parent / "train.jsonl").write_bytes(content)
+    (problem,) = [p for p in problems(job) if p["file"].endswith("train.jsonl")]
+    assert message in problem["message"]
+
+
+def test_a_leaking_test_set_stops_the_run_before_the_teacher_is_asked(job: Path) -> None:
+    row = (job.parent / "train.jsonl").read_text().splitlines()[6]
+    with (job.parent / "test.jsonl").open("a") as file:
+        file.write(row + "\n")
+    with LoopbackTeacher() as teacher:
+        job.write_text(job.read_text().replace("http://127.0.0.1:9/v1", teacher.url))
+        done = call("run", job, "--json", MY_KEY="k")
+        assert teacher.requests == []
+    assert done.returncode == 3
+    answer = json.loads(done.stdout)
+    assert answer["status"] == "Failed"
+    assert "train.jsonl:7" in answer["error"] or "test.jsonl:21" in answer["error"]
+    assert answer["steps"]["teacher_inference"]["status"] == "Canceled"
+
+
+def test_a_missing_key_is_a_configuration_error(job: Path) -> None:
+    done = call("run", job)
+    assert done.returncode == 4
+    assert "MY_KEY" in done.stderr
+    assert call("status").returncode == 5
+
+
+def test_a_wrong_key_ends_the_run_with_4_and_is_never_shown(job: Path, home: Path) -> None:
+    with LoopbackTeacher(key="right") as teacher:
+        job.write_text(job.read_text().replace("http://127.0.0.1:9/v1", teacher.url))
+        done = call("run", job, MY_KEY="wrong-key-value")
+    assert done.returncode == 4
+    assert "MY_KEY" in done.stderr
+    assert "wrong-key-value" not in done.stderr + done.stdout
+    assert not [path for path in home.rglob("*") if path.is_file() and b"wrong-key-value" in path.read_bytes()]
+
+
+def test_an_unknown_deployment_ends_the_run_with_5(job: Path) -> None:
+    with LoopbackTeacher(model="another") as teacher:
+        job.write_text(job.read_text().replace("http://127.0.0.1:9/v1", teacher.url))
+        done = call("run", job, MY_KEY="k")
+    assert done.returncode == 5
+    assert "'teacher'" in done.stderr
+
+
+def test_an_unreachable_teacher_ends_the_run_with_13(job: Path) -> None:
+    done = call("run", job, MY_KEY="k")
+    assert done.returncode == 13
+    assert "http://127.0.0.1:9/v1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run"], 2, "JOB"),
+        (["rnu", "x"], 2, "did you mean 'run'?"),
+        (["validate", "nothing.yaml"], 3, "no such file"),
+        (["run", "nothing.yaml"], 3, "no such file"),
+        (["status", "nothing"], 5, "nothing"),
+        (["logs"], 5, "run"),
+        (["report"], 5, "run"),
+        (["download", "nothing"], 5, "nothing"),
+        (["register", "nothing", "--name", "x"], 5, "nothing"),
+        (["evaluate", "no-such-model", "--test-data", "x.jsonl"], 5, "no-such-model"),
+        (["init", "--task", "poetry", "x"], 2, "poetry"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_on_the_command_line(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
+    done = call(*arguments)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 4
+
+
+def test_steps_are_named_when_one_is_misspelt(job: Path) -> None:
+    done = call("run", job, "--until", "prepare")
+    assert done.returncode == 2
+    assert "prepare_data" in done.stderr
+
+
+def test_init_overwrites_nothing(tmp_path: Path) -> None:
+    assert call("init", tmp_path / "a").returncode == 0
+    before = (tmp_path / "a" / "job.yaml").read_bytes()
+    done = call("init", "--task", "math", tmp_path / "a")
+    assert done.returncode == 3
+    assert "job.yaml" in done.stderr
+    assert (tmp_path / "a" / "job.yaml").read_bytes() == before
