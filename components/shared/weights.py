@@ -114,10 +114,14 @@ def load_model(source: str, dtype: torch.dtype | None = None) -> PreTrainedModel
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    loader: Any = AutoModelForCausalLM
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or fast_dtype())
+        model, loaded = loader.from_pretrained(source, dtype=dtype or fast_dtype(), output_loading_info=True)
     except (OSError, ValueError) as error:
         raise _not_found(source, error) from None
+    if loaded["missing_keys"]:  # transformers would go on with random numbers in their place
+        missing = f"{len(loaded['missing_keys'])} weights are missing, {min(loaded['missing_keys'])} among them"
+        raise InvalidInput(Problem(f"cannot load the model {source!r}: {missing}"))
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     return model  # type: ignore[no-any-return]
 

@@ -56,7 +56,7 @@ class Task(ABC):
         """What is wrong with a row for this task, beyond its shape; an empty list when it is valid."""
         users = sum(message["role"] == "user" for message in prompt)
         if not self.multi_turn and users != 1:
-            return [f"a {self.name} row has exactly one user message, this one has {users}"]
+            return [f"a row of {self.name} has exactly one user message, this one has {users}"]
         return []
 
     def candidates(self, prompt: Sequence[Message]) -> tuple[str, ...]:
