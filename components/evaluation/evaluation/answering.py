@@ -1,0 +1,117 @@
+"""A model's answers: the likeliest candidate where the task has candidates, greedy text elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from shared.chat import prompt_ids
+from shared.generate import Sampling, generate, length_batches
+from shared.labels import label_ids, label_logprobs
+from shared.progress import Progress
+from shared.rows import Row
+from shared.tasks import Task
+
+TOKENS = 16384  # tokens of a batch: long prompts go in smaller batches
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`tokens` counts what was generated, or read where the answer was chosen among candidates."""
+
+    text: str
+    tokens: int
+    probabilities: dict[str, float] | None = None
+
+
+class Asker:
+    """Asks one model.  `truncated` counts prompts cut to the model's window, `cut` texts that ran out of tokens."""
+
+    BATCH: ClassVar[int] = 16
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        task: Task,
+        max_new_tokens: int,
+        *,
+        as_teacher: bool = False,
+    ) -> None:
+        self.model, self.tokenizer, self.task, self.as_teacher = model, tokenizer, task, as_teacher
+        self.window: int | None = getattr(model.config, "max_position_embeddings", None)
+        self.max_new_tokens = min(max_new_tokens, self.window // 2) if self.window else max_new_tokens
+        self.truncated = self.cut = 0
+        self.labels: dict[tuple[str, ...], list[list[int]]] = {}
+
+    def timed(self, rows: Sequence[Row], progress: Progress | None = None) -> tuple[list[Answer], float]:
+        """The answers to `rows` and the seconds it took, from messages to text."""
+        start = time.perf_counter()
+        answers = self.answer(rows, progress)
+        return answers, time.perf_counter() - start
+
+    def answer(self, rows: Sequence[Row], progress: Progress | None = None) -> list[Answer]:
+        """One answer a row, in the order of the rows; batched by candidates and length."""
+        groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for index, row in enumerate(rows):
+            groups[self.task.candidates(row.prompt)].append(index)
+        answers: dict[int, Answer] = {}
+        for candidates, places in groups.items():
+            prompts = [self._prompt(rows[place], candidates) for place in places]
+            for batch in self._choose(prompts, candidates) if candidates else self._write(prompts):
+                answers |= {places[index]: answer for index, answer in batch}
+                if progress:
+                    progress.advance(len(batch))
+        return [answers[index] for index in range(len(rows))]
+
+    def _choose(self, prompts: list[list[int]], candidates: tuple[str, ...]) -> Iterator[list[tuple[int, Answer]]]:
+        labels = self._label_ids(candidates)
+        tails = sum(len(label) for label in labels)
+        for batch in length_batches(prompts, self._rows(prompts, tails)):
+            with torch.inference_mode():
+                asked = [prompts[index] for index in batch]
+                logprobs = label_logprobs(self.model, asked, labels, int(self.tokenizer.pad_token_id))
+            shares = logprobs.log_softmax(-1).exp().tolist()
+            yield [
+                (index, _likeliest(candidates, share, len(prompts[index])))
+                for index, share in zip(batch, shares, strict=True)
+            ]
+
+    def _write(self, prompts: list[list[int]]) -> Iterator[list[tuple[int, Answer]]]:
+        sampling = Sampling(max_tokens=self.max_new_tokens)
+        rows = self._rows(prompts, self.max_new_tokens)
+        for batch in generate(self.model, self.tokenizer, prompts, sampling, rows):
+            self.cut += sum(not text.finished for text in batch)
+            yield [(text.index, Answer(text.text, text.tokens)) for text in batch]
+
+    def _prompt(self, row: Row, candidates: tuple[str, ...]) -> list[int]:
+        messages = self.task.teacher_messages(row.prompt) if self.as_teacher else row.prompt
+        ids = prompt_ids(self.tokenizer, messages)
+        if self.window is None:
+            return ids
+        room = max(map(len, self._label_ids(candidates))) if candidates else self.max_new_tokens
+        if len(ids) > self.window - room:
+            self.truncated += 1
+            ids = ids[room - self.window :]  # the end of a prompt holds the question and the assistant's header
+        return ids
+
+    def _label_ids(self, candidates: tuple[str, ...]) -> list[list[int]]:
+        if candidates not in self.labels:
+            self.labels[candidates] = label_ids(self.tokenizer, candidates)
+        return self.labels[candidates]
+
+    def _rows(self, prompts: list[list[int]], tail: int) -> int:
+        return max(1, min(self.BATCH, TOKENS // (max(map(len, prompts)) + tail)))
+
+
+def _likeliest(candidates: Sequence[str], shares: Sequence[float], tokens: int) -> Answer:
+    best = max(range(len(candidates)), key=shares.__getitem__)
+    return Answer(candidates[best], tokens, dict(zip(candidates, shares, strict=True)))

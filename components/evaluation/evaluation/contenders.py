@@ -1,0 +1,118 @@
+"""The models that are compared, and running each in a process of its own.
+
+A process each: its peak memory is its own, and one that dies takes nothing from the others.  They run one after the
+other, because two at once would disturb each other's latency.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluation.settings import Settings
+from shared.errors import AuthError, ComponentError, InvalidInput, NotFound, ServiceUnavailable
+
+ERRORS: tuple[type[ComponentError], ...] = (InvalidInput, AuthError, NotFound, ServiceUnavailable)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One model.  `folder` or `model_id` name its weights; a teacher behind an endpoint has neither.
+
+    `scratch` is set on an untrained student that is made again from the trained one's folder.  `asked` is false for
+    a teacher whose answers are stored: only the cost of running it is measured.
+    """
+
+    role: str
+    name: str
+    folder: str | None = None
+    model_id: str | None = None
+    scratch: bool = False
+    asked: bool = True
+
+    @property
+    def local(self) -> bool:
+        return bool(self.folder or self.model_id)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker process is told, as JSON on its command line; it writes `answers` and `result`."""
+
+    contender: Contender
+    test: str
+    task: str
+    answers: str
+    result: str
+    seed: int
+    max_new_tokens: int
+    latency_rows: int
+
+    @staticmethod
+    def from_json(text: str) -> Job:
+        value = json.loads(text)
+        return Job(contender=Contender(**value.pop("contender")), **value)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a contender: its measured cost, or the reason why there is none."""
+
+    contender: Contender
+    cost: dict[str, Any]
+    error: str | None = None
+    exit_code: int = 1
+    answers: Path | None = None
+
+    def failure(self) -> ComponentError:
+        """The error to end with when no contender is left."""
+        kind = next((kind for kind in ERRORS if kind.exit_code == self.exit_code), ComponentError)
+        return kind(f"{self.contender.name}: {self.error}")
+
+
+def run_contender(contender: Contender, test: Path, task: str, settings: Settings, folder: Path) -> Outcome:
+    """Answers and cost of one contender, by a worker process that writes into `folder`."""
+    answers, result = folder / f"{contender.role}.jsonl", folder / f"{contender.role}.json"
+    job = Job(
+        contender=contender,
+        test=str(test),
+        task=task,
+        answers=str(answers),
+        result=str(result),
+        seed=settings.seed,
+        max_new_tokens=settings.max_new_tokens,
+        latency_rows=settings.latency_rows,
+    )
+    code = _run([sys.executable, "-m", "evaluation.worker", json.dumps(asdict(job))])
+    if not result.exists():
+        reason = f"its process was ended by signal {-code}" + (" (out of memory?)" if code == -9 else "")
+        return Outcome(contender, {}, reason if code < 0 else f"its process ended with exit code {code}")
+    value = json.loads(result.read_text(encoding="utf-8"))
+    if "error" in value:
+        return Outcome(contender, {}, value["error"], value["exit_code"])
+    return Outcome(contender, value, answers=answers if contender.asked else None)
+
+
+def read_answers(path: Path) -> Iterator[dict[str, Any]]:
+    """A worker's answers, `{"id", "answer", "probabilities"?}`, in the order of the rows."""
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def _run(command: list[str]) -> int:
+    """Run a worker to its end; it does not outlive this process being told to stop."""
+    # threads that sleep while they wait: spinning ones ruin each other's latency on a shared machine
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.kill()
+            raise

@@ -1,0 +1,84 @@
+"""The held-out rows and the teacher's stored answers to them, checked before anything is measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.errors import InvalidInput, NotFound, Problem
+from shared.rows import Row, read_rows
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """test.jsonl: `rows` of them, `references` of which have one; `digest` is the file's SHA-256."""
+
+    path: Path
+    rows: int
+    references: int
+    digest: str
+
+    def __iter__(self) -> Iterator[Row]:
+        return read_rows(self.path)
+
+
+def inspect(data: Path) -> HeldOut:
+    """Check `data/test.jsonl`; raises InvalidInput when rows are missing, doubled or leaked from train.jsonl."""
+    path, train = data / "test.jsonl", data / "train.jsonl"
+    if not path.is_file():
+        raise NotFound(Problem("there are no held-out rows", str(path)))
+    trained = {row.id for row in read_rows(train)} if train.is_file() else set()
+    seen: set[str] = set()
+    problems, references = [], 0
+    for line, row in enumerate(read_rows(path), 1):
+        if row.id in seen:
+            problems.append(Problem(f"the id {row.id!r} stands twice", str(path), line))
+        if row.id in trained:
+            problems.append(Problem(f"the row {row.id!r} is in train.jsonl too", str(path), line, hint="it has leaked"))
+        seen.add(row.id)
+        references += row.reference is not None
+    if not seen:
+        problems.append(Problem("has no rows", str(path)))
+    if problems:
+        raise InvalidInput(*problems)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return HeldOut(path, len(seen), references, digest)
+
+
+@dataclass(frozen=True)
+class TeacherAnswers:
+    """The stored answers to held-out rows by id; `rejected` answers were no valid ones and are not among them."""
+
+    by_id: dict[str, str]
+    rejected: int
+    usage: dict[str, Any]
+
+
+def stored_answers(responses: Path, test: HeldOut) -> TeacherAnswers:
+    """Read what teacher_inference left; raises InvalidInput when it belongs to other rows."""
+    wanted = {row.id for row in test}
+    path = responses / "test.jsonl"
+    rows = read_rows(path) if path.is_file() else iter(())
+    given = {row.id: row.answer for row in rows if row.answer is not None}
+    by_id = {key: answer for key, answer in given.items() if key in wanted}
+    if given and not by_id:
+        raise InvalidInput(Problem("holds none of the held-out rows", str(path), hint="they come from other data"))
+    rejected = sum(value.get("split") == "test" for value in _json_lines(responses / "rejected.jsonl"))
+    return TeacherAnswers(by_id, rejected, read_json(responses / "usage.json"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object that another component left, {} where it did not."""
+    value = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    if path.is_file():
+        with path.open(encoding="utf-8") as lines:
+            yield from map(json.loads, lines)

@@ -1,0 +1,185 @@
+"""Rows and answers together: one pass over the held-out rows that writes predictions.jsonl and keeps the numbers."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluation.heldout import HeldOut
+from evaluation.metrics import Array, Metric, named_label
+from shared.rows import Row, write_jsonl
+from shared.tasks import Task
+
+EXAMPLES = 20
+OTHER = "(other)"  # an answer that is none of the labels
+
+AnswerOf = Mapping[str, Iterator[dict[str, Any] | None]]
+
+
+class Column:
+    """One vector a row, kept flat; a row without a score is a vector of zeros."""
+
+    def __init__(self) -> None:
+        self.flat, self.widths = array("d"), array("I")
+
+    def append(self, vector: Sequence[float]) -> None:
+        self.flat.extend(vector)
+        self.widths.append(len(vector))
+
+    def matrix(self) -> Array:
+        """[rows, width]; shorter vectors are filled with zeros."""
+        matrix = np.zeros((len(self.widths), max(self.widths, default=0) or 1))
+        start = 0
+        for row, width in enumerate(self.widths):
+            matrix[row, :width] = self.flat[start : start + width]
+            start += width
+        return matrix
+
+
+@dataclass
+class Joined:
+    """What the pass kept.  `columns` are by role, then metric; `agreement` is with the teacher, by role.
+
+    `confusion` counts (target, answer) by role; `examples` are rows on which student and teacher differ.
+    """
+
+    basis: str
+    columns: dict[str, dict[str, Column]]
+    agreement: dict[str, Column]
+    confusion: dict[str, Counter[tuple[str, str]]]
+    answered: Counter[str] = field(default_factory=Counter)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+
+def join(
+    test: HeldOut, answers: AnswerOf, task: Task, metrics: Mapping[str, Metric], seed: int, predictions: Path
+) -> Joined:
+    """Score every answer of every contender; `answers` yield one item a row, None where there is none.
+
+    The target is the reference.  Where no row has one it is the teacher's answer (`basis` "teacher").
+    """
+    basis = "reference" if test.references else "teacher"
+    scored = [role for role in answers if not (basis == "teacher" and role == "teacher")]
+    joined = Joined(
+        basis,
+        columns={role: {name: Column() for name in metrics} for role in scored},
+        agreement={role: Column() for role in answers if role != "teacher" and "teacher" in answers},
+        confusion={role: Counter() for role in scored},
+    )
+    examples = Examples(seed)
+    write_jsonl(predictions, _rows(test, answers, task, metrics, joined, examples))
+    joined.examples = examples.chosen()
+    return joined
+
+
+def _rows(
+    test: HeldOut,
+    answers: AnswerOf,
+    task: Task,
+    metrics: Mapping[str, Metric],
+    joined: Joined,
+    examples: Examples,
+) -> Iterator[dict[str, Any]]:
+    for row in test:
+        given = {role: next(source) for role, source in answers.items()}
+        texts = {role: answer["answer"] if answer else None for role, answer in given.items()}
+        candidates = task.candidates(row.prompt)
+        target = row.reference if joined.basis == "reference" else texts.get("teacher")
+        for role, text in texts.items():
+            joined.answered[role] += text is not None
+            _score(joined, role, text, target, candidates, task, metrics)
+            if role in joined.agreement:
+                teacher = texts["teacher"]
+                known = text is not None and teacher is not None
+                joined.agreement[role].append(
+                    [1.0, float(task.is_correct(text, teacher, candidates))] if known else []  # type: ignore[arg-type]
+                )
+        correct = {
+            role: task.is_correct(text, target, candidates)
+            if text is not None and target is not None and role in joined.columns
+            else None
+            for role, text in texts.items()
+        }
+        examples.offer(row, texts, correct)
+        yield _prediction(row, texts, correct, given.get("student"))
+
+
+def _score(
+    joined: Joined,
+    role: str,
+    text: str | None,
+    target: str | None,
+    candidates: Sequence[str],
+    task: Task,
+    metrics: Mapping[str, Metric],
+) -> None:
+    if role not in joined.columns:
+        return
+    known = text is not None and target is not None
+    for name, column in joined.columns[role].items():
+        column.append(metrics[name].row(text, target, candidates) if known else [])  # type: ignore[arg-type]
+    if known and candidates:
+        said = named_label(task, text, candidates)  # type: ignore[arg-type]
+        joined.confusion[role][target, said or OTHER] += 1  # type: ignore[index]
+
+
+def _prediction(
+    row: Row, texts: Mapping[str, str | None], correct: Mapping[str, bool | None], student: dict[str, Any] | None
+) -> dict[str, Any]:
+    value = {"id": row.id, "reference": row.reference, "answers": dict(texts), "correct": dict(correct)}
+    shares = (student or {}).get("probabilities")
+    return value | ({"probabilities": {label: round(share, 6) for label, share in shares.items()}} if shares else {})
+
+
+class Examples:
+    """A few rows of each kind of difference between student and teacher, drawn evenly (reservoir sampling).
+
+    Without a teacher the student's mistakes are the examples.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.kinds: dict[str, list[dict[str, Any]]] = {}
+        self.seen: Counter[str] = Counter()
+
+    def offer(self, row: Row, texts: Mapping[str, str | None], correct: Mapping[str, bool | None]) -> None:
+        kind = self._kind(texts, correct)
+        if kind is None:
+            return
+        self.seen[kind] += 1
+        kept = self.kinds.setdefault(kind, [])
+        place = len(kept) if len(kept) < EXAMPLES else self.random.randrange(self.seen[kind])
+        if place < EXAMPLES:
+            example = {"id": row.id, "kind": kind, "prompt": row.prompt, "reference": row.reference}
+            kept[place : place + 1] = [example | {"answers": dict(texts), "correct": dict(correct)}]
+
+    def chosen(self) -> list[dict[str, Any]]:
+        """At most 20, as many of each kind as there are and fit."""
+        kinds = self.kinds.values()
+        turns = [example for turn in range(EXAMPLES) for kept in kinds for example in kept[turn : turn + 1]]
+        return turns[:EXAMPLES]
+
+    @staticmethod
+    def _kind(texts: Mapping[str, str | None], correct: Mapping[str, bool | None]) -> str | None:
+        student, teacher = texts.get("student"), texts.get("teacher")
+        if student is None:
+            return None
+        if teacher is None:
+            return "student wrong" if correct["student"] is False else None
+        if student == teacher:
+            return None
+        if correct["student"] is None:
+            return "no reference"
+        return {
+            (True, False): "only the student right",
+            (False, True): "only the teacher right",
+            (False, False): "both wrong",
+            (True, True): "both right",
+        }[bool(correct["student"]), bool(correct["teacher"])]

@@ -1,0 +1,203 @@
+"""The tables and headline cards of the report, as text ready for its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evaluation.metrics import LATENCY, PERCENT
+from evaluation.wording import (
+    IN_PROCESS,
+    amount,
+    count,
+    milliseconds,
+    p_value,
+    percent,
+    percent_span,
+    points,
+    points_span,
+    rate,
+    rows,
+    size,
+    span,
+    title,
+)
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A headline figure with what it says and how sure it is."""
+
+    label: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    main: str = NONE
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: what it is about, and its cells; `section` begins a new group."""
+
+    name: str
+    note: str = ""
+    cells: list[Cell] = field(default_factory=list)
+    section: str = ""
+
+
+def cards(document: Mapping[str, Any]) -> list[Card]:
+    """The four or five figures on top of the page."""
+    return [card for card in (_quality(document), *_kept(document), _gain(document), *_cheaper(document)) if card]
+
+
+def figure_rows(document: Mapping[str, Any]) -> list[Line]:
+    """Every figure of every contender: lines are figures, columns are contenders."""
+    contenders = list(document["contenders"].values())
+    names = list(dict.fromkeys(name for contender in contenders for name in contender["metrics"] if name != LATENCY))
+    quality = [
+        Line(
+            title(name),
+            "0 to 100" if name in PERCENT else "",
+            [_quality_cell(name, contender["metrics"].get(name)) for contender in contenders],
+            "Quality" if not place else "",
+        )
+        for place, name in enumerate(names)
+    ]
+    agreement = Line("Agreement with the teacher", "", [_agreement_cell(contender) for contender in contenders])
+    if any(cell.main != NONE for cell in agreement.cells):
+        quality.append(agreement)
+    return [*quality, *_cost_rows(contenders)]
+
+
+def reduction_rows(document: Mapping[str, Any]) -> list[Line]:
+    """Teacher → student, and by how much: the price and the profit of distilling."""
+    shown: dict[str, tuple[str, Callable[[float], str]]] = {
+        "parameters": ("Parameters", count),
+        "weight_bytes": ("Memory (weights)", size),
+        "peak_memory_bytes": ("Peak memory", size),
+        "inference_time_ms": ("Inference time (median)", milliseconds),
+        "rows_per_s": ("Throughput (batch 16, rows/s)", rate),
+    }
+    headline = document["headline"]
+    shown[headline] = (title(headline), lambda value: amount(headline, value))
+    lines = []
+    for key, (name, text) in shown.items():
+        found = document["reductions"].get(key)
+        if found:
+            change = -found["reduction"]
+            changed = f"{found['student'] / found['teacher']:.3g} ×" if change > 1 else f"{100 * change:+.1f} %"
+            cells = [Cell(text(found["teacher"])), Cell(text(found["student"])), Cell(changed.replace("-", "−"))]
+            lines.append(Line(name, cells=cells))
+    return lines
+
+
+def comparison_rows(document: Mapping[str, Any]) -> list[Line]:
+    """The student against the others on the rows that both answered."""
+    lines = []
+    for name, found in document["comparisons"].items():
+        cells = [_difference_cell(name, found.get(key)) for key in ("gain", "over_gold_only", "to_teacher")]
+        kept = found.get("retention")
+        if kept:
+            cells.append(Cell(percent(kept["value"]), percent_span(kept)))
+        else:
+            cells.append(Cell())
+        if any(cell.main != NONE for cell in cells):
+            lines.append(Line(title(name), cells=cells))
+    return lines
+
+
+def _quality_cell(name: str, figure: Mapping[str, Any] | None) -> Cell:
+    if not figure:
+        return Cell()
+    return Cell(amount(name, figure["value"]), _evidence(name, dict(figure)))
+
+
+def _evidence(name: str, figure: dict[str, Any]) -> str:
+    interval = span(name, figure)
+    return f"{interval}, {rows(figure['n'])}" if interval else rows(figure["n"])
+
+
+def _agreement_cell(contender: Mapping[str, Any]) -> Cell:
+    figure = contender.get("agreement")
+    if not figure:
+        return Cell()
+    return Cell(percent(figure["value"]), f"{percent_span(figure)}, {rows(figure['n'])}")
+
+
+def _cost_rows(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
+    def cells(text: Callable[[Any], str], key: str) -> list[Cell]:
+        return [Cell(text(contender[key])) if contender.get(key) else Cell() for contender in contenders]
+
+    latencies = [contender.get("latency_ms") or {} for contender in contenders]
+    for place, key in enumerate(("p50", "p95")):
+        shown = [
+            Cell(milliseconds(each[key]), "" if each["how"] == IN_PROCESS else each["how"]) if each.get(key) else Cell()
+            for each in latencies
+        ]
+        yield Line(f"Latency {key}", IN_PROCESS, shown, "" if place else "Cost of running")
+    yield Line("Tokens per second", "batch 1", cells(rate, "tokens_per_s"))
+    yield Line("Rows per second", "batch 16", cells(rate, "rows_per_s"))
+    yield Line("Parameters", "", cells(count, "parameters"))
+    sized = [
+        Cell(size(contender["weight_bytes"]), contender.get("dtype", "")) if contender.get("weight_bytes") else Cell()
+        for contender in contenders
+    ]
+    yield Line("Weights", "", sized)
+    yield Line("Peak memory", "above the libraries' own", cells(size, "peak_memory_bytes"))
+
+
+def _difference_cell(name: str, figure: Mapping[str, Any] | None) -> Cell:
+    if not figure:
+        return Cell()
+    interval = points_span(name, dict(figure))
+    note = f"{interval}, {p_value(figure['p'])}" if interval else p_value(figure["p"])
+    return Cell(points(name, figure["value"]), note)
+
+
+def _quality(document: Mapping[str, Any]) -> Card | None:
+    name = document["headline"]
+    role = next((role for role in ("student", "baseline", "teacher") if role in document["contenders"]), "student")
+    figure = document["contenders"].get(role, {}).get("metrics", {}).get(name)
+    if not figure:
+        return None
+    against = "" if document["basis"] == "reference" else " (agreement with the teacher)"
+    return Card(title(name) + against, amount(name, figure["value"]), _evidence(name, figure))
+
+
+def _kept(document: Mapping[str, Any]) -> Iterator[Card]:
+    kept, name = document["retention"], document["headline"]
+    if kept:
+        teacher = document["contenders"]["teacher"]["metrics"][name]
+        of = f"of {amount(name, teacher['value'])}"
+        interval = percent_span(kept)
+        yield Card("Kept of the teacher", percent(kept["value"]), f"{interval} {of}" if interval else of)
+
+
+def _gain(document: Mapping[str, Any]) -> Card | None:
+    gain, name = document["gain"], document["headline"]
+    if not gain:
+        return None
+    note = f"points over the untrained student, {points_span(name, gain)}"
+    return Card("Gain", points(name, gain["value"]), note)
+
+
+def _cheaper(document: Mapping[str, Any]) -> Iterator[Card]:
+    student = document["contenders"].get("student", {})
+    faster, smaller = (document["reductions"].get(key) for key in ("inference_time_ms", "weight_bytes"))
+    if faster and faster["student"]:
+        note = f"{milliseconds(faster['student'])} instead of {milliseconds(faster['teacher'])}"
+        yield Card("Times as fast", f"{faster['teacher'] / faster['student']:.3g} ×", note)
+    elif student.get("latency_ms"):
+        yield Card("Latency", milliseconds(student["latency_ms"]["p50"]), "median, in process, batch 1")
+    if smaller and smaller["student"]:
+        note = f"{size(smaller['student'])} instead of {size(smaller['teacher'])}"
+        yield Card("Times as small", f"{smaller['teacher'] / smaller['student']:.3g} ×", note)
+    elif student.get("weight_bytes"):
+        yield Card("Weights", size(student["weight_bytes"]), f"{count(student['parameters'])} parameters")

@@ -1,0 +1,145 @@
+"""What the figures mean, in plain sentences: is the gain real, what was kept, and of how good a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from evaluation.metrics import PROPORTIONS
+from evaluation.wording import (
+    ROLE_NAMES,
+    amount,
+    inline,
+    milliseconds,
+    p_value,
+    percent,
+    percent_span,
+    points,
+    points_span,
+    rows,
+    span,
+    title,
+)
+
+SIGNIFICANT = 0.05
+WEAK = 0.5  # a teacher that is right less often than this is no yardstick
+
+
+def summary(metrics: Mapping[str, Any]) -> list[str]:
+    """The sentences on top of the report, about the headline metric and the cost of running."""
+    return [
+        *(_comparison(metrics, "gain", "baseline")),
+        *(_comparison(metrics, "over_gold_only", "gold_only")),
+        *_retention(metrics),
+        *_teacher(metrics),
+        *_speed(metrics),
+    ]
+
+
+def notes(metrics: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before believing the figures."""
+    return [*_basis(metrics), *_missing(metrics), *_cost_notes(metrics), *_failures(metrics)]
+
+
+def _comparison(metrics: Mapping[str, Any], key: str, role: str) -> Iterator[str]:
+    name = metrics["headline"]
+    found = metrics["comparisons"].get(name, {}).get(key)
+    if not found:
+        return
+    evidence = f"95 % interval {points_span(name, found)}, {p_value(found['p'])}, {found['test']}, {rows(found['n'])}"
+    if found["p"] < SIGNIFICANT:
+        kind = "the gain is real" if found["value"] > 0 else "the loss is real"
+    else:
+        kind = "the difference may be chance"
+    yield (
+        f"{title(name)} of the distilled student against the {ROLE_NAMES[role]}: "
+        f"{points(name, found['value'])} points ({evidence}): {kind}."
+    )
+
+
+def _retention(metrics: Mapping[str, Any]) -> Iterator[str]:
+    name = metrics["headline"]
+    kept, gap = (metrics["comparisons"].get(name, {}).get(key) for key in ("retention", "to_teacher"))
+    if not kept or not gap:
+        return
+    interval = f" (95 % interval {percent_span(kept)})" if kept["low"] is not None else ""
+    if gap["p"] >= SIGNIFICANT:
+        meaning = "the difference to the teacher may be chance"
+    else:
+        meaning = "the student is " + ("better than" if gap["value"] > 0 else "behind") + " the teacher beyond chance"
+    yield (
+        f"The student keeps {percent(kept['value'])} of the teacher's {inline(name)}{interval}; {meaning} "
+        f"({points(name, gap['value'])} points, {p_value(gap['p'])}, {rows(gap['n'])})."
+    )
+
+
+def _teacher(metrics: Mapping[str, Any]) -> Iterator[str]:
+    name = metrics["headline"]
+    teacher = metrics["contenders"].get("teacher", {}).get("metrics", {}).get(name)
+    if not teacher:
+        return
+    interval = f" (95 % interval {span(name, teacher)})" if span(name, teacher) else ""
+    reached = f"{amount(name, teacher['value'])} {inline(name)}"
+    yield f"The teacher itself reaches {reached} against the references{interval}."
+    if name in PROPORTIONS and teacher["value"] < WEAK:
+        yield "The teacher is wrong more often than right: keeping much of a weak teacher means little."
+    share = metrics.get("majority_share")
+    if name == "accuracy" and share is not None and teacher["low"] <= share:
+        yield (
+            f"The teacher is not surely better than always answering the most frequent label ({percent(share)} of the "
+            "rows): keeping much of a weak teacher means little."
+        )
+
+
+def _speed(metrics: Mapping[str, Any]) -> Iterator[str]:
+    found = metrics["reductions"].get("inference_time_ms")
+    if not found or not found["student"]:
+        return
+    teacher, student = metrics["contenders"]["teacher"], metrics["contenders"]["student"]
+    alike = teacher["latency_ms"]["how"] == student["latency_ms"]["how"]
+    how = "both in process, batch 1" if alike else f"the teacher {teacher['latency_ms']['how']}, the student in process"
+    yield (
+        f"A request takes {milliseconds(found['student'])} instead of {milliseconds(found['teacher'])} "
+        f"(median; {how}): {found['teacher'] / found['student']:.3g} times as fast."
+    )
+
+
+def _basis(metrics: Mapping[str, Any]) -> Iterator[str]:
+    held_out = metrics["rows"]
+    if metrics["basis"] == "teacher":
+        yield (
+            "No held-out row has a reference: every quality figure is agreement with the teacher's answers, and says "
+            "nothing about how often the teacher is right."
+        )
+    elif held_out["without_reference"]:
+        yield (
+            f"{held_out['without_reference']:,} of {held_out['test']:,} held-out rows have no reference; they count "
+            "only in the agreement with the teacher."
+        )
+
+
+def _missing(metrics: Mapping[str, Any]) -> Iterator[str]:
+    teacher = metrics["contenders"].get("teacher", {})
+    missing = teacher.get("unanswered", 0)
+    if missing:
+        yield (
+            f"Held-out rows without an accepted answer of the teacher: {missing:,} ({teacher.get('rejected', 0):,} "
+            "rejected). Its figures and the comparison with it leave them out, which flatters the teacher rather than "
+            "the student."
+        )
+
+
+def _cost_notes(metrics: Mapping[str, Any]) -> Iterator[str]:
+    for contender in metrics["contenders"].values():
+        if contender.get("truncated_prompts"):
+            yield f"{contender['name']}: {contender['truncated_prompts']:,} prompts were cut to the model's window."
+        if contender.get("cut_answers"):
+            yield f"{contender['name']}: {contender['cut_answers']:,} answers ran into max_new_tokens."
+        if contender.get("cost_error"):
+            yield f"{contender['name']} could not be timed: {contender['cost_error']}"
+
+
+def _failures(metrics: Mapping[str, Any]) -> Iterator[str]:
+    for contender in metrics["contenders"].values():
+        if contender["status"] == "failed":
+            yield f"{contender['name']} could not be evaluated: {contender['error']}"

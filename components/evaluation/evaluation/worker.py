@@ -1,0 +1,124 @@
+"""One contender in its own process (`python -m evaluation.worker`): load it, time it, let it answer every row."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from evaluation.answering import Asker
+
+from evaluation.contenders import Contender, Job
+from shared.errors import ComponentError, NotFound, Problem
+from shared.progress import Progress
+from shared.rows import Row, read_rows, write_json, write_jsonl
+from shared.tasks import load_task
+from shared.weights import load_model, load_tokenizer, locate
+
+CHUNK = 512  # rows held at once; batches of one length are made within a chunk
+
+
+def main(text: str) -> None:
+    """Do the job of `text` (see `Job`) and write its result file, which says what went wrong if something did."""
+    job = Job.from_json(text)
+    try:
+        result = run(job)
+    except ComponentError as error:
+        result = {"error": str(error), "exit_code": error.exit_code}
+    except Exception as error:
+        traceback.print_exc()
+        first = (str(error).strip().splitlines() or [""])[0]
+        result = {"error": f"{type(error).__name__}: {first}", "exit_code": 1}
+    write_json(Path(job.result), result)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """The cost of running the contender; its answers are written on the way."""
+    from evaluation.answering import Asker
+    from evaluation.cost import measure, memory_baseline, throughput
+
+    print(f"evaluating {job.contender.role}: {job.contender.name}", flush=True)
+    test, task = Path(job.test), load_task(job.task)
+    count = sum(1 for _ in read_rows(test))
+    contender = job.contender
+    source = locate(Path(contender.folder) if contender.folder else None, contender.model_id)
+    start = memory_baseline(architectures(source))
+    model, tokenizer = load(contender, source)
+    asker = Asker(model, tokenizer, task, job.max_new_tokens, as_teacher=contender.role == "teacher")
+    cost = measure(asker, evenly(read_rows(test), count, job.latency_rows), start)
+    if contender.asked:
+        seconds = write_answers(Path(job.answers), asker, test, count)
+        return cost | throughput(count, seconds) | {"truncated_prompts": asker.truncated, "cut_answers": asker.cut}
+    sample = list(evenly(read_rows(test), count, 4 * Asker.BATCH))
+    return cost | throughput(len(sample), asker.timed(sample)[1])
+
+
+def load(contender: Contender, source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """(model, tokenizer) of a contender.
+
+    A teacher gets the number format that this machine computes fastest, as when it was hosted; students that of
+    their file, as whoever loads the folder gets them.
+    """
+    import torch
+    from transformers import AutoConfig
+
+    tokenizer = load_tokenizer(source)
+    if contender.scratch:
+        from shared.scratch import untrained
+
+        model: Any = untrained(Path(source))
+        return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+    if contender.role == "teacher":
+        return load_model(source), tokenizer
+    return load_model(source, AutoConfig.from_pretrained(source).dtype or torch.float32), tokenizer
+
+
+def architectures(source: str) -> list[str]:
+    """The model classes that a source's configuration names."""
+    from transformers import AutoConfig
+
+    try:
+        return list(AutoConfig.from_pretrained(source).architectures or [])
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise NotFound(Problem(f"cannot load the model {source!r}: {reason}", hint="a folder, or a hub id")) from None
+
+
+def write_answers(path: Path, asker: Asker, test: Path, count: int) -> float:
+    """Write every row's answer, in the order of the rows; returns the seconds spent answering."""
+    seconds = 0.0
+
+    def answers() -> Iterator[dict[str, Any]]:
+        nonlocal seconds
+        with Progress(count, "rows") as progress:
+            for rows in chunks(read_rows(test), CHUNK):
+                given, spent = asker.timed(rows, progress)
+                seconds += spent
+                for row, answer in zip(rows, given, strict=True):
+                    yield {"id": row.id, "answer": answer.text, "probabilities": answer.probabilities}
+
+    write_jsonl(path, answers())
+    return seconds
+
+
+def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    iterator = iter(rows)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def evenly(rows: Iterable[Row], count: int, wanted: int) -> Iterator[Row]:
+    """About `wanted` of `count` rows, evenly spaced: the same for every contender."""
+    wanted = min(wanted, count)
+    places = {index * count // wanted for index in range(wanted)}
+    return (row for place, row in enumerate(rows) if place in places)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

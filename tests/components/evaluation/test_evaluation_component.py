@@ -1,0 +1,215 @@
+"""The component as it is run: `python -m evaluation` with real, tiny models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+Lines = list[dict[str, Any]]
+Evaluate = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def prepared(
+    tmp_path: Path, write_lines: Callable[[Path, Lines], Path], label_rows: Callable[..., Lines]
+) -> tuple[Path, Lines]:
+    """A folder with data/test.jsonl and its rows."""
+    rows = label_rows(40)
+    write_lines(tmp_path / "data" / "test.jsonl", rows)
+    return tmp_path, rows
+
+
+@pytest.fixture
+def responses(
+    prepared: tuple[Path, Lines],
+    answered: Callable[..., Lines],
+    write_lines: Callable[[Path, Lines], Path],
+) -> Path:
+    """The teacher's answers: three wrong, one rejected."""
+    folder, rows = prepared
+    texts = [row["reference"] if place > 3 else "politics" for place, row in enumerate(rows)]
+    write_lines(folder / "responses" / "test.jsonl", answered(rows, texts)[:-1])
+    write_lines(folder / "responses" / "rejected.jsonl", [{"id": "r39", "split": "test", "reason": "empty answer"}])
+    usage = {"teacher": "big-model", "kind": "endpoint", "requests": 40, "latency_ms": {"p50": 410.0, "p95": 900.0}}
+    (folder / "responses" / "usage.json").write_text(json.dumps(usage))
+    return folder / "responses"
+
+
+def test_contenders_side_by_side_and_one_that_fails_takes_nothing_from_the_others(
+    prepared: tuple[Path, Lines], responses: Path, models: dict[str, Path], evaluate: Evaluate, label_task: str
+) -> None:
+    folder, _ = prepared
+    student = shutil.copytree(models["student"], folder / "student")
+    record = {"from_scratch": True, "seed": 5, "loss": [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]}
+    (student / "training.json").write_text(json.dumps(record))
+    settings = {
+        "names": {"student": "tiny <b>student</b>"},
+        "gate": ["retention >= 0", "accuracy >= 0.99"],
+        "latency_rows": 5,
+        "bootstrap": 200,
+        "lineage": {"job": "j-1"},
+    }
+    done = evaluate(
+        data=folder / "data",
+        responses=responses,
+        student_model=student,
+        baseline_id="scratch",
+        gold_model=models["broken"],
+        task=label_task,
+        settings=json.dumps(settings),
+        report=folder / "report",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "progress: 40/40 rows" in done.stdout
+    metrics = json.loads((folder / "report" / "metrics.json").read_text())
+    assert list(metrics["contenders"]) == ["teacher", "baseline", "gold_only", "student"]
+    assert [value["status"] for value in metrics["contenders"].values()] == ["ok", "ok", "failed", "ok"]
+    assert "weights are missing" in metrics["contenders"]["gold_only"]["error"]
+
+    teacher = metrics["contenders"]["teacher"]
+    assert teacher["name"] == "big-model"
+    assert teacher["kind"] == "endpoint"
+    assert teacher["n"] == 39
+    assert teacher["metrics"]["accuracy"]["value"] == pytest.approx(36 / 39)
+    assert teacher["unanswered"] == teacher["rejected"] == 1
+    assert teacher["latency_ms"] == {"p50": 410.0, "p95": 900.0, "how": "endpoint, network included", "n": 40}
+    assert teacher["metrics"]["inference_time"] == {"value": 410.0, "low": None, "high": None, "n": 40}
+
+    found = metrics["contenders"]["student"]
+    assert found["n"] == 40
+    assert found["latency_ms"]["how"] == "in process, batch 1"
+    assert len(found["latency_ms"]["samples"]) == 5
+    assert found["latency_ms"]["p50"] <= found["latency_ms"]["p95"]
+    assert found["weight_bytes"] == 4 * found["parameters"]
+    assert found["dtype"] == "float32"
+    assert 0 < found["peak_memory_bytes"] < 200e6
+    assert found["parameters"] == metrics["contenders"]["baseline"]["parameters"]
+    assert metrics["gate"]["passed"] is False
+    assert [check["passed"] for check in metrics["gate"]["checks"]] == [True, False]
+    assert metrics["retention"]["n"] == 39
+    assert any("could not be evaluated" in note for note in metrics["notes"])
+
+    lines = (folder / "report" / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [f"r{place}" for place in range(40)]
+    assert sum(json.loads(lines[0])["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    html = (folder / "report" / "report.html").read_text()
+    assert "tiny &lt;b&gt;student" in html
+    assert "<b>student" not in html
+    assert "Training loss" in html
+    assert str(folder) not in html
+    assert sorted(path.name for path in (folder / "report").iterdir()) == [
+        "metrics.json",
+        "predictions.jsonl",
+        "report.html",
+    ]
+
+
+def test_one_model_alone_that_writes_text(
+    prepared: tuple[Path, Lines],
+    models: dict[str, Path],
+    evaluate: Evaluate,
+    write_lines: Callable[[Path, Lines], Path],
+) -> None:
+    folder, _ = prepared
+    talk = [
+        {
+            "id": str(place),
+            "messages": [{"role": "user", "content": "hi " * place}, {"role": "assistant", "content": "hello there"}],
+            "reference": "hello there",
+        }
+        for place in range(1, 5)
+    ]
+    write_lines(folder / "data" / "test.jsonl", talk)
+    done = evaluate(
+        data=folder / "data",
+        student_id=models["student"],
+        task='{"type": "conversation"}',
+        settings='{"metrics": ["accuracy", "bleu_score", "inference_time"], "max_new_tokens": 6, "bootstrap": 200}',
+        report=folder / "report",
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((folder / "report" / "metrics.json").read_text())
+    assert list(metrics["contenders"]) == ["student"]
+    assert list(metrics["contenders"]["student"]["metrics"]) == ["accuracy", "bleu_score", "inference_time"]
+    assert metrics["retention"] is metrics["gain"] is None
+    assert metrics["gate"] == {"passed": True, "checks": []}
+    assert metrics["signatures"]["bleu_score"].startswith("nrefs:1|case:mixed")
+    assert metrics["contenders"]["student"]["tokens_per_s"] > 0
+
+
+def test_a_hosted_teacher_is_timed_like_the_student_and_is_the_yardstick_without_references(
+    tmp_path: Path,
+    models: dict[str, Path],
+    evaluate: Evaluate,
+    label_task: str,
+    label_rows: Callable[..., Lines],
+    write_lines: Callable[[Path, Lines], Path],
+) -> None:
+    write_lines(tmp_path / "data" / "test.jsonl", label_rows(0, [None] * 12))
+    done = evaluate(
+        data=tmp_path / "data",
+        teacher_model=models["teacher"],
+        student_model=models["student"],
+        task=label_task,
+        settings='{"latency_rows": 3, "bootstrap": 200}',
+        report=tmp_path / "report",
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    teacher, student = metrics["contenders"]["teacher"], metrics["contenders"]["student"]
+    assert metrics["basis"] == "teacher"
+    assert teacher["kind"] == "local"
+    assert list(teacher["metrics"]) == ["inference_time"]
+    assert teacher["latency_ms"]["how"] == student["latency_ms"]["how"]
+    assert student["metrics"]["accuracy"]["value"] == student["agreement"]["value"]
+    assert metrics["reductions"]["parameters"]["reduction"] == 1 - student["parameters"] / teacher["parameters"]
+    assert metrics["retention"] is None
+    assert metrics["notes"][0].startswith("No held-out row has a reference")
+
+
+def test_a_model_that_does_not_exist_is_not_found_and_leaves_no_traceback(
+    prepared: tuple[Path, Lines], evaluate: Evaluate, label_task: str
+) -> None:
+    folder, _ = prepared
+    done = evaluate(data=folder / "data", student_model=folder / "none", task=label_task, report=folder / "report")
+    assert done.returncode == 5
+    assert done.stderr == f"error: {folder / 'none'}: is not a model folder: it has no config.json\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({}, "no model is given"),
+        ({"baseline_id": "scratch"}, "--baseline-id scratch needs --student-model"),
+        ({"student_id": "a/b", "student_model": "x"}, "--student-model and --student-id are both given"),
+        ({"student_id": "a/b", "settings": '{"metrics": ["acuracy"]}'}, "did you mean 'accuracy'?"),
+        ({"student_id": "a/b", "task": '{"type": "nlp"}'}, "task.type"),
+    ],
+)
+def test_wrong_arguments_are_told_before_any_model_is_loaded(
+    prepared: tuple[Path, Lines], evaluate: Evaluate, label_task: str, arguments: dict[str, str], text: str
+) -> None:
+    folder, _ = prepared
+    done = evaluate(**({"data": folder / "data", "task": label_task, "report": folder / "report"} | arguments))
+    assert done.returncode == 3
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_rows_without_any_yardstick_are_refused(
+    tmp_path: Path,
+    evaluate: Evaluate,
+    label_task: str,
+    label_rows: Callable[..., Lines],
+    write_lines: Callable[[Path, Lines], Path],
+) -> None:
+    write_lines(tmp_path / "data" / "test.jsonl", label_rows(0, [None]))
+    done = evaluate(data=tmp_path / "data", student_id="a/b", task=label_task, report=tmp_path / "report")
+    assert done.returncode == 3
+    assert "no row has a reference and there is no teacher" in done.stderr

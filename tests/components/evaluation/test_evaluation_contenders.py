@@ -1,0 +1,51 @@
+"""A contender's process: how its end is told, whatever the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation import contenders
+from evaluation.contenders import Contender, Outcome, run_contender
+from evaluation.settings import Settings
+from shared.errors import NotFound, ServiceUnavailable
+
+SETTINGS = Settings(metrics=("accuracy",), headline="accuracy", latency_rows=2)
+Lines = list[dict[str, Any]]
+
+
+@pytest.fixture
+def rows(tmp_path: Path, write_lines: Callable[[Path, Lines], Path], label_rows: Callable[..., Lines]) -> Path:
+    return write_lines(tmp_path / "test.jsonl", label_rows(3))
+
+
+def test_a_process_that_is_killed_is_a_failure_with_its_signal(
+    rows: Path, tmp_path: Path, label_task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = contenders._run
+    monkeypatch.setattr(contenders, "_run", lambda command: run(["bash", "-c", "kill -9 $$"]))
+    outcome = run_contender(Contender("student", "s", folder="x"), rows, label_task, SETTINGS, tmp_path)
+    assert outcome.error == "its process was ended by signal 9 (out of memory?)"
+    assert outcome.answers is None
+
+
+def test_weights_that_do_not_fit_are_a_failure_with_a_reason(
+    rows: Path, tmp_path: Path, label_task: str, models: dict[str, Path]
+) -> None:
+    folder = tmp_path / "none"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "no-such-model"}))
+    outcome = run_contender(Contender("student", "s", folder=str(folder)), rows, label_task, SETTINGS, tmp_path)
+    assert outcome.error is not None
+    assert "cannot load the model" in outcome.error
+    assert isinstance(outcome.failure(), NotFound)
+
+
+def test_the_error_to_end_with_keeps_the_exit_code() -> None:
+    error = Outcome(Contender("student", "s"), {}, "cannot download", 13).failure()
+    assert isinstance(error, ServiceUnavailable)
+    assert str(error) == "s: cannot download"
