@@ -53,7 +53,7 @@ def report_command(runs: tuple[str, ...], browse: bool, as_json: bool) -> None:
             screen.print(state.name, style="bold")
         screen.print(comparison(state.metrics))
         for line in verdict(state.metrics):
-            screen.print(line, markup=False)
+            screen.print(line, markup=False, soft_wrap=not screen.is_terminal)
         print(f"\nreport: {reports[state.name]}", file=sys.stdout)
         if browse:
             click.launch(str(reports[state.name]))

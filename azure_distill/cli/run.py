@@ -113,7 +113,7 @@ def finish(run: Run, as_json: bool, exit_code: int | None = None) -> None:
         screen.print()
         screen.print(comparison(run.metrics))
         for line in verdict(run.metrics):
-            screen.print(line, markup=False)
+            screen.print(line, markup=False, soft_wrap=not screen.is_terminal)
     report = run.outputs.get("evaluation", {}).get("report")
     if report:
         click.echo(f"\nreport: {short_path(report)}/report.html")

@@ -98,7 +98,13 @@ def is_hosted(job: DistillationJob) -> bool:
 
 def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Problem]:
     name = job.student_model
-    if name in students() or name in registered or is_remote(name) or PYPI_ID.match(name):
+    known = students().get(name)
+    if known and known.recipe and name not in registered:
+        for field in ("lora_rank", "trained_layers"):
+            if getattr(job.hyperparameters, field):
+                message = f"{name} is made from scratch: there are no weights to adapt"
+                yield locate(job.source, ("hyperparameters", field), message)
+    if known or name in registered or is_remote(name) or PYPI_ID.match(name):
         return
     folder = job.resolve(name)
     if folder.is_dir():

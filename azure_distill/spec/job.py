@@ -57,7 +57,7 @@ class Hyperparameters(Part):
     """How a model is trained; what is left out comes from the student's preset.
 
     `temperature` softens what the student learns from: the teacher's sampling for `response`, the softmax of both
-    for `label_logits`.  `lora_rank` 0 trains all weights.  `patience` is the number of epochs without a better
+    for `label_logits`.  `lora_rank` 0 trains all weights, `trained_layers` the last so many layers only.  `patience` is the number of epochs without a better
     validation result after which training stops.
     """
 
@@ -67,12 +67,13 @@ class Hyperparameters(Part):
     temperature: float | None = Field(None, ge=0, le=20)
     max_length: int | None = Field(None, ge=8)
     warmup_ratio: Share | None = None
-    weight_decay: float | None = Field(None, ge=0)
+    weight_decay: float | None = Field(None, ge=0, le=1)
     gradient_accumulation_steps: int | None = Field(None, ge=1)
     lora_rank: int | None = Field(None, ge=0)
     lora_alpha: int | None = Field(None, ge=1)
+    trained_layers: int | None = Field(None, ge=1)
     patience: int | None = Field(None, ge=1)
-    seed: int | None = Field(None, ge=0)
+    seed: int | None = Field(None, ge=0, lt=2**32)
 
 
 class TeacherModel(Part):

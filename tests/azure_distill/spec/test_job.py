@@ -148,6 +148,12 @@ def test_a_retiring_model_is_a_warning(folder: Path) -> None:
     assert any("retire" in text for text in warnings(job))
 
 
+def test_a_student_from_scratch_has_no_weights_to_adapt(folder: Path) -> None:
+    text = VALID.replace("phi-4-mini", "nano-llama").replace("num_epochs: 3", "num_epochs: 3, lora_rank: 4")
+    (problem,) = problems(folder, text)
+    assert (problem.field, problem.line) == ("hyperparameters.lora_rank", 5)
+
+
 def test_an_unknown_model_gets_a_suggestion(folder: Path) -> None:
     (problem,) = problems(folder, VALID.replace("phi-4-mini", "phi-4-mimi"))
     assert problem.field == "student_model"
