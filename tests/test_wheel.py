@@ -29,7 +29,7 @@ def test_the_wheel_works_without_the_checkout(tmp_path: Path) -> None:
     empty.mkdir()
 
     def run(*arguments: str) -> str:
-        command = [tmp_path / "venv" / "bin" / "azure-distill", *arguments]
+        command = [str(tmp_path / "venv" / "bin" / "azure-distill"), *arguments]
         done = subprocess.run(command, cwd=empty, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout

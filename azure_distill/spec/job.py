@@ -57,8 +57,8 @@ class Hyperparameters(Part):
     """How a model is trained; what is left out comes from the student's preset.
 
     `temperature` softens what the student learns from: the teacher's sampling for `response`, the softmax of both
-    for `label_logits`.  `lora_rank` 0 trains all weights, `trained_layers` the last so many layers only.  `patience` is the number of epochs without a better
-    validation result after which training stops.
+    for `label_logits`.  `lora_rank` 0 trains the weights themselves, `trained_layers` the last so many layers only.
+    `patience` is the number of epochs without a better validation result after which training stops.
     """
 
     learning_rate: float | None = Field(None, gt=0, le=1)

@@ -54,7 +54,7 @@ def wait_for(condition: Any) -> None:
 
 
 def answer(*arguments: str) -> Any:
-    done = subprocess.run([*COMMAND, *arguments, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    done = subprocess.run([*COMMAND, *arguments, "--json"], capture_output=True, check=False)
     assert done.stdout, done.stderr
     return json.loads(done.stdout)
 

@@ -1,0 +1,81 @@
+"""training.json: what was trained, how, on what, and how it went."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import resource
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from shared.rows import write_json
+from shared.scratch import Recipe
+from student_finetune.settings import Distillation, Hyperparameters
+from student_finetune.students import Student
+from student_finetune.train import History
+
+PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate")
+
+
+def write_record(
+    folder: Path,
+    name: str | None,
+    recipe: Recipe | None,
+    chosen: Hyperparameters,
+    distillation: Distillation,
+    rows: int,
+    data: Path,
+    student: Student,
+    history: History,
+) -> None:
+    """Write training.json.
+
+    `trained_tokens` are the answers' tokens over all epochs; `tokens_per_s` counts prompts too, padding never.
+    """
+    write_json(
+        folder / "training.json",
+        {
+            **asdict(distillation),
+            "student": name or "scratch",
+            "from_scratch": recipe is not None,
+            "seed": chosen.seed,
+            **({"recipe": asdict(recipe)} if recipe else {}),
+            "hyperparameters": asdict(chosen),
+            "rows": rows,
+            "epochs": len(history.validation) or chosen.num_epochs,
+            "steps": history.steps,
+            "loss": history.loss,
+            "validation": history.validation,
+            "best_epoch": history.best_epoch,
+            "trained_tokens": history.trained_tokens,
+            "tokens_per_s": round(history.seen_tokens / history.seconds, 1),
+            "seconds": round(history.seconds, 2),
+            "peak_memory_bytes": peak_memory_bytes(),
+            "parameters": sum(parameter.numel() for parameter in student.model.parameters()),
+            "data_hash": data_hash(data / f"{split}.jsonl" for split in ("train", "validation")),
+            "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        },
+    )
+
+
+def data_hash(files: Iterable[Path]) -> str:
+    """SHA-256 over the files that exist, name and content."""
+    digest = hashlib.sha256()
+    for file in files:
+        if file.exists():
+            content = file.read_bytes()
+            digest.update(f"{file.name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def peak_memory_bytes() -> int:
+    """Of the GPU where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,185 @@
+"""Many questions in flight at once, each until it is answered, is hopeless, or the run stops.
+
+There are no batches: a worker takes its next question when its last one is settled, and while it waits to try again
+it holds no place of the limiter.  A place is given back only when the answer is on disk, so a killed process loses
+the requests in flight and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from teacher_inference.health import Health
+from teacher_inference.limiter import Limiter
+from teacher_inference.outcome import Failed, Outcome, Retry
+from teacher_inference.retry import Backoff
+from teacher_inference.teacher import Answer, Ask, Question, Sink
+from teacher_inference.usage import Meter
+from teacher_inference.writer import Writer
+
+GRACE = 5.0  # seconds that requests in flight get when a run stops; a stopped step is killed after ten
+
+
+@dataclass
+class Engine:
+    """Runs questions through `send`, which returns what came of one request and raises what ends the run.
+
+    `tokens` estimates how many tokens a question uses, for the limiter.
+    """
+
+    send: Callable[[Question], Awaitable[Outcome]]
+    tokens: Callable[[Question], int]
+    limiter: Limiter
+    health: Health
+    meter: Meter
+    sink: Sink
+    backoff: Backoff = field(default_factory=Backoff)
+    grace: float = GRACE
+
+    def __post_init__(self) -> None:
+        self._sending: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+        self.meter.limit = int(self.limiter.window.limit)
+
+    async def run(self, asks: Iterator[Ask]) -> None:
+        """Settle all questions.  When the run ends early, what is in flight is waited for and kept."""
+        self._writer = Writer(self.sink)
+        stopped: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        # half of the workers may wait to try again while the other half fills the limiter
+        workers = [asyncio.create_task(self._work(asks)) for _ in range(2 * self.limiter.window.ceiling)]
+        with Signals(stopped):
+            error = await _first_error(workers, stopped)
+            if error is not None:
+                await self._drain(workers)
+            await self._writer.close()
+        if error is not None:
+            raise error
+        self.health.finish()
+
+    async def _drain(self, workers: Sequence[asyncio.Task[None]]) -> None:
+        """Let the requests in flight end, and nothing new begin."""
+        self._stopping = True
+        for worker in workers:
+            if worker not in self._sending:
+                worker.cancel()
+        await asyncio.wait(workers, timeout=self.grace)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _work(self, asks: Iterator[Ask]) -> None:
+        while not self._stopping and (ask := next(asks, None)) is not None:
+            await self._settle(ask)
+
+    async def _settle(self, ask: Ask) -> None:
+        failures = 0
+        while not self._stopping:
+            outcome = await self._attempt(ask)
+            if outcome is None:
+                return
+            if isinstance(outcome, Answer):
+                self.health.answer()
+                return
+            if isinstance(outcome, Failed):
+                self._give_up(ask, outcome.reason, reached=True)
+                return
+            failures += not (outcome.throttled or outcome.adapted)
+            if failures == self.backoff.attempts:
+                self._give_up(ask, f"{outcome.reason} in {failures} attempts", outcome.reached)
+                return
+            await self._wait(outcome, failures)
+
+    async def _wait(self, outcome: Retry, failures: int) -> None:
+        if outcome.adapted:
+            return
+        if outcome.throttled:
+            self.health.throttled()
+        elif not outcome.reached:
+            self.health.unreached(outcome.reason)
+        self.meter.retries += 1
+        if not self._stopping:
+            await asyncio.sleep(self.backoff.wait(max(1, failures), outcome.wait))
+
+    async def _attempt(self, ask: Ask) -> Outcome | None:
+        """One request; returns when its answer, if it is one, is on disk.  None when the run has stopped."""
+        tokens = self.tokens(ask.question)
+        ticket = await self.limiter.acquire(tokens)
+        task = asyncio.current_task()
+        assert task
+        self._sending.add(task)
+        outcome: Outcome | None = None
+        try:
+            if self._stopping:
+                return None
+            self.meter.requests += 1
+            outcome = await self.send(ask.question)
+            if isinstance(outcome, Answer):
+                await self._writer.write(ask.key, outcome)
+            return outcome
+        except Exception:
+            self._stopping = True  # before the place goes to the next
+            raise
+        finally:
+            self._sending.discard(task)
+            self._release(ticket, tokens, outcome)
+
+    def _release(self, ticket: int, tokens: int, outcome: Outcome | None) -> None:
+        if isinstance(outcome, Answer):
+            self.limiter.answered(ticket, tokens, outcome.prompt_tokens + outcome.completion_tokens)
+        elif isinstance(outcome, Retry) and outcome.throttled:
+            self.meter.throttled += 1
+            self.limiter.throttled(ticket, self.backoff.wait(1, outcome.wait))
+        else:
+            self.limiter.failed()
+        self.meter.limit = int(self.limiter.window.limit)
+
+    def _give_up(self, ask: Ask, reason: str, reached: bool) -> None:
+        self.health.failure(reason, reached)
+        self.sink.fail(ask.key, reason)
+
+
+class Signals:
+    """Turns SIGTERM and SIGINT into the end of a run that first drains; elsewhere than in the main thread, nothing."""
+
+    def __init__(self, stopped: asyncio.Future[BaseException]) -> None:
+        self.stopped = stopped
+        self.loop = asyncio.get_running_loop()
+        self.before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self.before[number] = signal.signal(number, self._received)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        self.loop.call_soon_threadsafe(self._stop, number)
+
+    def _stop(self, number: int) -> None:
+        if not self.stopped.done():
+            self.stopped.set_result(SystemExit(128 + number))
+
+
+async def _first_error(
+    workers: Sequence[asyncio.Task[None]], stopped: asyncio.Future[BaseException]
+) -> BaseException | None:
+    """What ends the run before its questions do; None when all workers have come to their end."""
+    waiting: set[asyncio.Future[Any]] = {*workers}
+    while waiting:
+        done, _ = await asyncio.wait({*waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if stopped in done:
+            return stopped.result()
+        for worker in done:
+            if error := worker.exception():
+                return error
+        waiting -= done
+    return None

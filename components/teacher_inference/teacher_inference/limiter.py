@@ -1,0 +1,156 @@
+"""How many requests may be in flight, and how fast new ones may start.
+
+The real limit of an endpoint is found as TCP finds a link's: up by one for each answer until the first "too many
+requests", then down to three quarters of what was in flight, once for each burst, and up again by one for as many
+answers as the limit is wide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+FIRST_LIMIT = 8
+DECREASE = 0.75
+
+
+class Window:
+    """Additive increase, multiplicative decrease.  A ticket is the generation in which a request was admitted.
+
+    A burst of refusals comes from requests admitted before the limit was cut; only a refusal of a ticket of the
+    current generation cuts it again.
+    """
+
+    def __init__(self, ceiling: int) -> None:
+        self.ceiling = ceiling
+        self.limit = float(min(FIRST_LIMIT, ceiling))
+        self.active = 0
+        self.generation = 0
+        self.answered = False  # whether any request of this generation was
+
+    @property
+    def free(self) -> bool:
+        return self.active < int(self.limit)
+
+    def admit(self) -> int:
+        self.active += 1
+        return self.generation
+
+    def answer(self, ticket: int) -> None:
+        """A request got through: widen the window where it was used to the full."""
+        if self.active >= int(self.limit):
+            step = 1.0 if self.generation == 0 else 1.0 / int(self.limit)
+            self.limit = min(float(self.ceiling), self.limit + step)
+        self.answered |= ticket == self.generation
+        self.active -= 1
+
+    def leave(self) -> None:
+        """A request ended in a way that says nothing of the limit."""
+        self.active -= 1
+
+    def refuse(self, ticket: int) -> bool:
+        """A request was refused as one too many.
+
+        True when nothing at all gets through: the refusal is not of a burst that a cut has answered already, and no
+        request came through since the last cut.
+        """
+        closed = ticket == self.generation and not self.answered
+        if ticket == self.generation:
+            self.limit = max(1.0, float(int(min(self.limit, self.active) * DECREASE)))
+            self.generation += 1
+            self.answered = False
+        self.active -= 1
+        return closed
+
+
+class Pace:
+    """At most `per_minute` units in any 60 seconds, evenly spread.
+
+    A start may be `SLACK` seconds late without losing its turn; the rate is lowered by as much, so the ceiling holds
+    exactly for units of one.  A request of many units may exceed it by its own size, once.
+    """
+
+    SLACK = 0.1
+
+    def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds_per_unit = (60 + self.SLACK) / per_minute
+        self.clock = clock
+        self.next = clock()
+
+    def delay(self) -> float:
+        """Seconds until the next start."""
+        return max(0.0, self.next - self.clock())
+
+    def charge(self, units: float) -> None:
+        """Count units that start now; negative where a request used less than it was charged."""
+        earliest = self.clock() - self.SLACK if units > 0 else -float("inf")
+        self.next = max(self.next, earliest) + units * self.seconds_per_unit
+
+
+class Limiter:
+    """Hands out the right to send, in the order of asking."""
+
+    def __init__(self, window: Window, requests: Pace | None = None, tokens: Pace | None = None) -> None:
+        self.window, self.requests, self.tokens = window, requests, tokens
+        self.closed_until = 0.0
+        self._waiting: deque[tuple[asyncio.Future[int], int]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def acquire(self, tokens: int) -> int:
+        """Wait for a place; returns the ticket that the outcome is reported with."""
+        if not self._waiting and self.window.free and self._delay() <= 0:
+            return self._admit(tokens)
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append((future, tokens))
+        self._grant()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.window.leave()
+            raise
+
+    def answered(self, ticket: int, charged: int, used: int) -> None:
+        if self.tokens and used:
+            self.tokens.charge(used - charged)
+        self.window.answer(ticket)
+        self._grant()
+
+    def failed(self) -> None:
+        self.window.leave()
+        self._grant()
+
+    def throttled(self, ticket: int, wait: float) -> None:
+        """The endpoint refused; when it lets nothing through, nobody sends for `wait` seconds."""
+        if self.window.refuse(ticket):
+            self.closed_until = max(self.closed_until, time.monotonic() + wait)
+        self._grant()
+
+    def _grant(self) -> None:
+        while self._waiting and self.window.free:
+            delay = self._delay()
+            if delay > 0:
+                self._later(delay)
+                return
+            future, tokens = self._waiting.popleft()
+            if future.done():  # its task was cancelled while it waited
+                continue
+            future.set_result(self._admit(tokens))
+
+    def _admit(self, tokens: int) -> int:
+        for pace, units in self._paces(tokens):
+            pace.charge(units)
+        return self.window.admit()
+
+    def _delay(self) -> float:
+        return max([self.closed_until - time.monotonic(), *(pace.delay() for pace, _ in self._paces(0))])
+
+    def _paces(self, tokens: int) -> Sequence[tuple[Pace, int]]:
+        return [(pace, units) for pace, units in ((self.requests, 1), (self.tokens, tokens)) if pace]
+
+    def _later(self, delay: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(delay, self._grant)

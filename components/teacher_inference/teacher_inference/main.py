@@ -1,0 +1,132 @@
+"""The command line: `python -m teacher_inference …` (see component.yaml)."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from shared.errors import ComponentError, InvalidInput, Problem
+from shared.tasks import LabelTask, Task, load_task
+from teacher_inference.questions import Questions, read_examples
+from teacher_inference.runner import Runner
+from teacher_inference.settings import EndpointSettings, Limits, Sampling
+from teacher_inference.store import Store
+from teacher_inference.teacher import Teacher
+from teacher_inference.usage import Meter
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The checked command line."""
+
+    data: Path
+    gold: Path | None
+    endpoint: EndpointSettings | None
+    teacher_folder: Path | None
+    teacher_id: str | None
+    task: Task
+    sampling: Sampling
+    limits: Limits
+    probabilities: bool
+    responses: Path
+    answers: Path
+
+
+def main(argv: Sequence[str]) -> None:
+    arguments = parse(argv)
+    examples = read_examples(arguments.gold, arguments.sampling.few_shot)
+    questions = Questions(arguments.data, arguments.task, examples, arguments.sampling.few_shot)
+    meter = Meter(arguments.endpoint.prices if arguments.endpoint else None)
+    teacher = make_teacher(arguments, meter)
+    store = Store(arguments.answers, teacher.name, teacher.origin)
+    try:
+        Runner(questions, teacher, store, meter, arguments.probabilities).run(arguments.responses)
+    finally:
+        store.close()
+
+
+def make_teacher(arguments: Arguments, meter: Meter) -> Teacher:
+    if arguments.endpoint is None:
+        from teacher_inference.hosted import HostedTeacher
+
+        return HostedTeacher(arguments.teacher_folder, arguments.teacher_id, arguments.sampling)
+    from teacher_inference.endpoint import EndpointTeacher
+
+    return EndpointTeacher(arguments.endpoint, arguments.sampling, arguments.limits, meter, arguments.probabilities)
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """The arguments as values; raises InvalidInput with all problems of all arguments."""
+    given = _parser().parse_args(argv)
+    problems: list[Problem] = []
+    endpoint = _checked(EndpointSettings.from_json, given.endpoint, problems) if given.endpoint else None
+    task = _checked(load_task, given.task, problems)
+    sampling = _checked(Sampling.from_json, given.sampling, problems)
+    limits = _checked(Limits.from_json, given.limits, problems)
+    if sum(map(bool, (given.endpoint, given.teacher_folder, given.teacher_id))) != 1:
+        problems.append(Problem("exactly one of --endpoint, --teacher-folder and --teacher-id is needed"))
+    if not given.data.is_dir():
+        problems.append(Problem("is no folder", str(given.data)))
+    if given.probabilities and task:
+        problems.extend(_without_probabilities(task))
+    if problems or not (task and sampling and limits):
+        raise InvalidInput(*problems)
+    return Arguments(
+        data=given.data,
+        gold=given.gold,
+        endpoint=endpoint,
+        teacher_folder=given.teacher_folder,
+        teacher_id=given.teacher_id,
+        task=task,
+        sampling=sampling,
+        limits=limits,
+        probabilities=given.probabilities,
+        responses=given.responses,
+        answers=given.answers,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m teacher_inference", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--gold", type=Path)
+    parser.add_argument("--endpoint")
+    parser.add_argument("--teacher-folder", type=Path)
+    parser.add_argument("--teacher-id")
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--sampling", default="{}")
+    parser.add_argument("--limits", default="{}")
+    parser.add_argument("--probabilities", type=_boolean, default=False)
+    parser.add_argument("--responses", type=Path, required=True)
+    parser.add_argument("--answers", type=Path, required=True)
+    return parser
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
+    return text.lower() == "true"
+
+
+def _checked(read: Callable[[str], T], text: str, problems: list[Problem]) -> T | None:
+    try:
+        return read(text)
+    except ComponentError as error:
+        problems.extend(error.problems)
+        return None
+
+
+def _without_probabilities(task: Task) -> list[Problem]:
+    """Why label probabilities cannot be had for a task, if they cannot."""
+    hint = "choose distillation.method: response, which needs none"
+    if not isinstance(task, LabelTask):
+        return [Problem(f"a {task.name} task has no labels, so no label probabilities", field="task.type", hint=hint)]
+    if task.settings.chain_of_thought:
+        reason = "label probabilities cannot be had after a chain of thought"
+        return [Problem(reason, field="task.chain_of_thought", hint=hint)]
+    return []

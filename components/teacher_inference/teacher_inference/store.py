@@ -1,0 +1,108 @@
+"""Every answer ever bought, on disk by request.
+
+A store is a folder with one file a teacher: append-only JSON lines `{"key": …, "answer": {…}}`.  Several processes may
+append to the same file (a lock file serialises them); a record that a killed process left half written is skipped and
+never joined to the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock
+
+from teacher_inference.teacher import Answer
+
+
+class Store:
+    """The answers of one teacher.  In memory are only the keys and where each answer lies."""
+
+    def __init__(self, folder: Path, name: str, origin: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{slug(name)}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}.jsonl"
+        self._lock = FileLock(f"{self.path}.lock")
+        self._file: BinaryIO = self.path.open("ab+")
+        self._places: dict[bytes, tuple[int, int]] = {}
+        for key, start, length in scan(self._file):
+            self._places.setdefault(bytes.fromhex(key), (start, length))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, key: str) -> bool:
+        return bytes.fromhex(key) in self._places
+
+    def get(self, key: str) -> Answer | None:
+        """The answer kept under `key`; the first one where it was bought twice."""
+        place = self._places.get(bytes.fromhex(key))
+        if place is None:
+            return None
+        self._file.seek(place[0])
+        return Answer.from_json(json.loads(self._file.read(place[1]))["answer"])
+
+    def append(self, answers: Sequence[tuple[str, Answer]]) -> None:
+        """Add answers in one write; they outlive this process now, and the machine after `sync`."""
+        lines = [encode(key, answer) for key, answer in answers]
+        with self._lock:
+            place = self._end()
+            self._file.write(b"".join(lines))
+            self._file.flush()
+        for (key, _), line in zip(answers, lines, strict=True):
+            self._places.setdefault(bytes.fromhex(key), (place, len(line)))
+            place += len(line)
+
+    def sync(self) -> None:
+        """Wait until all that was added is on disk.  May run beside `append` in another thread."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _end(self) -> int:
+        """Where the next record begins; a torn last record is closed by a newline first."""
+        end = self._file.seek(0, os.SEEK_END)
+        if end:
+            self._file.seek(end - 1)
+            if self._file.read(1) != b"\n":
+                self._file.write(b"\n")
+                end += 1
+        return end
+
+
+def encode(key: str, answer: Answer) -> bytes:
+    """One line.  ASCII only, so that no text that a server may send, lone surrogates included, can break the file."""
+    return json.dumps({"key": key, "answer": answer.to_json()}, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def scan(file: BinaryIO) -> Iterator[tuple[str, int, int]]:
+    """(key, start, length) of every whole record; whatever else is in the file is skipped."""
+    file.seek(0)
+    start = 0
+    for line in file:
+        key = _key(line)
+        if key is not None:
+            yield key, start, len(line)
+        start += len(line)
+
+
+def slug(name: str) -> str:
+    """A file name's part out of any text."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:60] or "teacher"
+
+
+def _key(line: bytes) -> str | None:
+    if not line.endswith(b"}\n"):
+        return None
+    try:
+        record = json.loads(line)
+        bytes.fromhex(record["key"])
+        Answer.from_json(record["answer"])
+        return str(record["key"])
+    except (ValueError, KeyError, TypeError):
+        return None

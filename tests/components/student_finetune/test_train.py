@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from shared.errors import ComponentError
+from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
+from student_finetune.collate import Collator
+from student_finetune.data import Example
+from student_finetune.losses import Objective
+from student_finetune.settings import Hyperparameters
+from student_finetune.students import Student
+from student_finetune.train import BestEpoch, DistillationTrainer, History, train, training_arguments
+
+TOKENIZER = train_tokenizer(["one two"] * 4, 300)
+PAD, END = int(TOKENIZER.pad_token_id), int(TOKENIZER.eos_token_id)
+CONFIG = make_config(Recipe(32, 1, 2, 48, 300), TOKENIZER)
+OBJECTIVE = Objective(temperature=2.0, weight=0.6)
+ROWS = [  # answers of 1 to 6 tokens, with and without teacher
+    Example([7] * 3, [20, END], ((20,), (21, 22)), (-0.1, -2.4)),
+    Example([8] * 12, [21, 22, 23, 24, 25, END]),
+    Example([9] * 5, [21, 22, END], ((20,), (21, 22)), (-2.4, -0.1)),
+    Example([10] * 2, [30, 31, 32, END]),
+]
+
+
+def student(seed: int = 0) -> Student:
+    return Student(initial_model(CONFIG, seed), TOKENIZER, torch.float32)
+
+
+def settings(**changed: Any) -> Hyperparameters:
+    return Hyperparameters(**{"learning_rate": 0.01, "batch_size": 4, "num_epochs": 1, "warmup_ratio": 0.0} | changed)
+
+
+class Gradients(TrainerCallback):
+    def on_pre_optimizer_step(self, *_: Any, model: Any = None, **__: Any) -> None:
+        self.found = {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+def first_gradient(folder: Path, accumulation: int) -> dict[str, torch.Tensor]:
+    """Of the one step over ROWS, cut into `accumulation` batches.  Unclipped: clipping would hide a wrong scale."""
+    learner, gradients = student(), Gradients()
+    chosen = settings(batch_size=4 // accumulation, gradient_accumulation_steps=accumulation)
+    arguments = training_arguments(learner, len(ROWS), chosen, folder)
+    arguments.max_grad_norm = 0.0
+    DistillationTrainer(
+        OBJECTIVE,
+        History(),
+        model=learner.model,
+        args=arguments,
+        train_dataset=ROWS,
+        data_collator=Collator(PAD),
+        callbacks=[gradients],
+    ).train()
+    return gradients.found
+
+
+def test_the_gradient_does_not_depend_on_accumulation(tmp_path: Path) -> None:
+    whole = first_gradient(tmp_path, 1)
+    assert sum(float(gradient.abs().sum()) for gradient in whole.values()) > 0
+    for accumulation in (2, 4):
+        cut = first_gradient(tmp_path, accumulation)
+        for name, gradient in whole.items():
+            torch.testing.assert_close(cut[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+class Scripted:
+    """A validation that gives these scores, and remembers the weights it was shown."""
+
+    metric, sign = "accuracy", 1
+
+    def __init__(self, *scores: float) -> None:
+        self.scores = list(scores)
+        self.shown: list[torch.Tensor] = []
+
+    def score(self, model: Any) -> float:
+        self.shown.append(model.lm_head.weight.detach().clone())
+        return self.scores[len(self.shown) - 1]
+
+
+def trained(folder: Path, validation: Scripted | None, **changed: Any) -> tuple[Student, History]:
+    learner = student()
+    return learner, train(learner, ROWS, OBJECTIVE, settings(**changed), validation, folder)
+
+
+def test_the_best_epochs_weights_are_kept(tmp_path: Path) -> None:
+    validation = Scripted(0.5, 0.8, 0.8, 0.7)
+    learner, history = trained(tmp_path, validation, num_epochs=4)
+    assert history.best_epoch == 3  # of equals the later
+    assert torch.equal(learner.model.lm_head.weight, validation.shown[2])
+    assert not torch.equal(validation.shown[2], validation.shown[3])
+    assert [entry["accuracy"] for entry in history.validation] == [0.5, 0.8, 0.8, 0.7]
+
+
+def test_where_less_is_better_the_least_is_best(tmp_path: Path) -> None:
+    validation = Scripted(3.0, 1.0, 2.0)
+    validation.sign = -1
+    assert trained(tmp_path, validation, num_epochs=3)[1].best_epoch == 2
+
+
+def test_patience_stops_the_run(tmp_path: Path) -> None:
+    validation = Scripted(0.5, 0.6, 0.6, 0.6, 0.9)
+    _, history = trained(tmp_path, validation, num_epochs=5, patience=2)
+    assert (len(history.validation), history.best_epoch, history.steps) == (4, 4, 4)
+
+
+def test_without_validation_rows_the_last_epoch_stands(tmp_path: Path) -> None:
+    _, history = trained(tmp_path, None, num_epochs=3)
+    assert (history.best_epoch, history.validation) == (3, [])
+
+
+def test_the_same_inputs_give_the_same_weights(tmp_path: Path) -> None:
+    (first, _), (second, _) = (trained(tmp_path, None, num_epochs=3, batch_size=2) for _ in range(2))
+    other, _ = trained(tmp_path, None, num_epochs=3, batch_size=2, seed=1)
+    weights = [s.model.lm_head.weight for s in (first, second, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_training_learns_the_answers(tmp_path: Path) -> None:
+    _, history = trained(tmp_path, None, num_epochs=40)
+    assert history.loss[-1]["loss"] < 0.3 * history.loss[0]["loss"]
+    assert history.trained_tokens == 40 * sum(len(row.answer) for row in ROWS)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    learner = student()
+    with torch.no_grad():
+        learner.model.lm_head.weight[0, 0] = float("nan")
+    with pytest.raises(ComponentError, match=r"not a number at step 1.*learning_rate"):
+        train(learner, ROWS, OBJECTIVE, settings(), None, tmp_path)
+
+
+def test_restore_gives_back_every_trained_weight() -> None:
+    learner = student()
+    best = BestEpoch(Scripted(1.0), History(), None)
+    best.weights = {name: p.detach().clone() for name, p in student(seed=1).model.named_parameters()}
+    best.restore(learner.model)
+    assert torch.equal(learner.model.lm_head.weight, student(seed=1).model.lm_head.weight)

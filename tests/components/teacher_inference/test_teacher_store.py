@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from teacher_inference.store import Store, encode, slug
+from teacher_inference.teacher import Answer
+
+TEXTS = st.text(st.characters(codec="utf-8"))
+ANSWERS = st.builds(
+    Answer,
+    text=TEXTS,
+    finish=st.sampled_from(["stop", "length", "content_filter"]),
+    prompt_tokens=st.integers(0, 10**6),
+    latency_ms=st.none() | st.floats(0, 1e6),
+    label_logprobs=st.none() | st.dictionaries(TEXTS, st.floats(-1e4, 0), max_size=3),
+)
+RECORDS = st.lists(ANSWERS, min_size=1, max_size=6).map(lambda found: [(key(i), a) for i, a in enumerate(found)])
+
+
+def key(number: int) -> str:
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
+def opened(folder: Path) -> Store:
+    return Store(folder, "teacher", "http://localhost teacher")
+
+
+@given(RECORDS)
+def test_every_answer_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, records: list[tuple[str, Answer]]
+) -> None:
+    folder = tmp_path_factory.mktemp("store")
+    store = opened(folder)
+    store.append(records)
+    for reader in (store, opened(folder)):
+        assert len(reader) == len(records)
+        assert [reader.get(name) for name, _ in records] == [answer for _, answer in records]
+        reader.close()
+
+
+@given(RECORDS, st.data())
+def test_a_torn_tail_costs_its_own_record_only(
+    tmp_path_factory: pytest.TempPathFactory, records: list[tuple[str, Answer]], data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("store")
+    store = opened(folder)
+    store.append(records)
+    store.close()
+    whole = store.path.read_bytes()
+    cut = data.draw(st.integers(0, len(whole)))
+    store.path.write_bytes(whole[:cut])
+    complete = whole[:cut].count(b"\n")
+
+    torn = opened(folder)
+    assert [name in torn for name, _ in records] == [index < complete for index in range(len(records))]
+    later = (key(1000), Answer("after the crash"))
+    torn.append([later])
+    torn.close()
+
+    again = opened(folder)
+    assert again.get(later[0]) == later[1]
+    assert [again.get(name) for name, _ in records[:complete]] == [answer for _, answer in records[:complete]]
+    # a cut right before a record's newline leaves a whole record behind, which may count
+    assert len(again) in (complete + 1, complete + 2)
+    again.close()
+
+
+@given(st.binary(max_size=200))
+def test_whatever_else_is_in_the_file_is_skipped(tmp_path_factory: pytest.TempPathFactory, rubbish: bytes) -> None:
+    folder = tmp_path_factory.mktemp("store")
+    store = opened(folder)
+    store.append([(key(1), Answer("one"))])
+    with store.path.open("ab") as file:
+        file.write(rubbish)
+    store.append([(key(2), Answer("two"))])
+    store.close()
+    again = opened(folder)
+    assert again.get(key(1)) == Answer("one")
+    assert again.get(key(2)) == Answer("two")
+    assert len(again) == 2
+    again.close()
+
+
+def test_of_two_answers_to_one_request_the_first_stays(tmp_path: Path) -> None:
+    first, second = opened(tmp_path), opened(tmp_path)
+    first.append([(key(1), Answer("first"))])
+    second.append([(key(1), Answer("second"))])
+    again = opened(tmp_path)
+    assert again.get(key(1)) == Answer("first")
+    for store in (first, second, again):
+        store.close()
+
+
+def append_many(folder: Path, start: int) -> None:
+    store = opened(folder)
+    for number in range(start, start + 60):
+        store.append([(key(number), Answer("x" * (number % 50 * 400)))])
+    store.close()
+
+
+def test_processes_share_a_file(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=append_many, args=(tmp_path, start)) for start in (0, 60, 120)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    store = opened(tmp_path)
+    assert len(store) == 180
+    assert all(store.get(key(number)) == Answer("x" * (number % 50 * 400)) for number in range(180))
+    store.close()
+
+
+def test_each_teacher_has_its_file(tmp_path: Path) -> None:
+    stores = [Store(tmp_path, "gpt", origin) for origin in ("http://a gpt", "http://b gpt")]
+    assert stores[0].path != stores[1].path
+    for store in stores:
+        store.close()
+
+
+def test_a_lone_surrogate_is_stored() -> None:
+    line = encode(key(1), Answer("\ud83d"))
+    assert json.loads(line)["answer"]["text"] == "\ud83d"
+
+
+@given(st.text())
+def test_any_name_makes_a_file_name(name: str) -> None:
+    assert "/" not in slug(name)
+    assert 0 < len(slug(name)) <= 60
