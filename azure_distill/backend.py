@@ -136,6 +136,9 @@ class Backend(Protocol):
     def submit(self, plan: Plan) -> str:
         """Start the plan; returns the run's name at once.  Raises InvalidJob or ConfigurationError before that."""
 
+    def started(self, name: str) -> Run:
+        """A run of this object's `submit` as it was then; costs no request."""
+
     def students(self) -> Mapping[str, Path]:
         """Registered models that a job may name as teacher or student without saying where they lie."""
 

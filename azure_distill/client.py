@@ -74,7 +74,7 @@ class JobOperations:
     def create_or_update(self, job: DistillationJob | Plan) -> Run:
         """Start a job and return at once; a run on this machine goes on as long as this process lives."""
         plan = self.plan(job) if isinstance(job, DistillationJob) else job
-        return self.get(self._backend.submit(plan))
+        return self._backend.started(self._backend.submit(plan))
 
     def get(self, name: str) -> Run:
         """A run as it stands; `last` is the newest.  Raises NotFound."""

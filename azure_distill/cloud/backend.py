@@ -86,9 +86,10 @@ class CloudBackend:
         """See that components and their environments are in the workspace."""
         return Registrar(self.session).components(components)
 
+    def started(self, name: str) -> Run:
+        return self._started[name]
+
     def get(self, name: str) -> Run:
-        if started := self._started.pop(name, None):
-            return started  # the answer to its submission: nothing can be newer yet
         job = self._job(name)
         run = summary(job)
         with translated(f"look at the run {run.name}"):

@@ -64,6 +64,9 @@ class LocalBackend:
         execution.start()
         return paths.name
 
+    def started(self, name: str) -> Run:
+        return self.get(name)
+
     def get(self, name: str) -> Run:
         return self.runs.read(self.runs.find(name))
 
