@@ -36,13 +36,13 @@ def _translate(error: Exception, doing: str) -> DistillError | None:
         return ConfigurationError(f"cannot {doing}: {_identity(error)}", SIGN_IN)
     if isinstance(error, HttpResponseError):
         return _response(error.status_code, _said(error), doing)
-    if isinstance(error, AzureError):  # nobody answered, after retries
-        return ServiceUnavailable(f"cannot {doing}: {short(str(error.message or error))}", "try again later")
-    if isinstance(error, MlException):
+    if isinstance(error, MlException):  # an AzureError too
         inner = error.inner_exception or error.__cause__
         if isinstance(inner, HttpResponseError):
             return _response(inner.status_code, _said(inner), doing)
         return InvalidJob([Problem(f"cannot {doing}: {_ml_message(error)}")])
+    if isinstance(error, AzureError):  # nobody answered, after retries
+        return ServiceUnavailable(f"cannot {doing}: {short(str(error.message or error))}", "try again later")
     return None
 
 

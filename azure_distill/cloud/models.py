@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from azure_distill.backend import Model
 from azure_distill.cloud.failures import translated
+from azure_distill.cloud.noise import quiet_uploads
 from azure_distill.cloud.pipeline import LONGEST_TAG, MARK
 from azure_distill.cloud.runs import job_output
 from azure_distill.cloud.session import Session
@@ -49,7 +50,7 @@ class ModelRegistry:
             tags=_tags(lineage, run),
             properties={key: value for key, value in properties.items() if value},
         )
-        with translated(f"register the model {name}"):
+        with translated(f"register the model {name}"), quiet_uploads():
             return _model(self._session.ml.models.create_or_update(made))
 
     def names(self) -> set[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from azure_distill.cloud.failures import translated
 from azure_distill.cloud.history import History
+from azure_distill.cloud.noise import quiet_loggers
 from azure_distill.cloud.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ class Session:
 
     def __init__(self, workspace: Workspace, credential: TokenCredential) -> None:
         self.workspace, self.credential = workspace, credential
-        logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)  # it tells every user of its own preview classes
-        logging.getLogger("azure.identity").setLevel(logging.CRITICAL)  # what it says is raised too
+        quiet_loggers()
 
     @cached_property
     def ml(self) -> MLClient:
         """The SDK's client; making it sends nothing."""
         from azure.ai.ml import MLClient
 
+        quiet_loggers()
         place = self.workspace
         return MLClient(self.credential, place.subscription, place.resource_group, place.name, show_progress=False)
 

@@ -78,7 +78,9 @@ def registered(bench: Bench, step: Step) -> list[Registered]:
 def test_a_failed_step_tells_its_own_words(bench: Bench) -> None:
     command = "echo 'progress: 1/2 rows' && echo 'error: row 3 has no answer' >&2 && exit 3"
     failing = bench.shell("failing", command + " && touch '${{outputs.out}}/x'")
-    after = bench.shell("after", "cp -r '${{inputs.given}}' '${{outputs.out}}'", {"given": StepOutput("failing", "out")})
+    after = bench.shell(
+        "after", "cp -r '${{inputs.given}}' '${{outputs.out}}'", {"given": StepOutput("failing", "out")}
+    )
     backend = bench.backend()
     name = backend.submit(plan(failing, after))
     events = list(backend.follow(name))
