@@ -173,9 +173,9 @@ class ModelOperations:
 
         A run whose evaluation gate failed is refused without `force`.
         """
-        folder = Path(run)
-        if (folder / "config.json").is_file():
-            return self._keep(name, folder.resolve(), {"folder": str(folder.resolve())})
+        if is_folder(run):
+            folder = Path(run).resolve()
+            return self._keep(name, folder, {"folder": str(folder)})
         state = self._jobs.get(run)
         raise_unless_completed(state)
         if not force and not gate_passed(state):
@@ -215,7 +215,7 @@ class ModelOperations:
             source = run.outputs["student_finetune"]["model"]
             place = source if is_remote(source) else Path(source)
             return _place(place), self._backend.lineage(run.name)["task"]
-        if (Path(name) / "config.json").is_file():
+        if is_folder(name):
             return DataPath(Path(name).resolve()), None
         if is_remote(name):
             return DataUri(name), None
@@ -229,6 +229,11 @@ class ModelOperations:
 
 def _place(path: Path | str) -> Binding:
     return DataPath(path) if isinstance(path, Path) else DataUri(path)
+
+
+def is_folder(name: str) -> bool:
+    """Whether a model is named by its folder on this machine."""
+    return (Path(name) / "config.json").is_file()
 
 
 def raise_unless_completed(run: Run) -> None:

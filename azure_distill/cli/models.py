@@ -56,8 +56,9 @@ def register_command(run: str, name: str, force: bool, place: Place, as_json: bo
     The student of a run in Azure is registered in its workspace.
     """
     from azure_distill.cli.render import print_json
+    from azure_distill.client import is_folder
 
-    registered = place.client(run).models.register(run, name, force=force)
+    registered = place.client(None if is_folder(run) else run).models.register(run, name, force=force)
     if as_json:
         model, _, version = registered.rpartition(":")
         print_json({"name": model, "version": version})

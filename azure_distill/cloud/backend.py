@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from azure_distill.cloud.models import ModelRegistry
 from azure_distill.cloud.noise import quiet_uploads
 from azure_distill.cloud.pipeline import LINEAGE, make_pipeline, plan_problems
 from azure_distill.cloud.register import Registered, Registrar
-from azure_distill.cloud.runs import Child, by_step, fill, is_ours, status_word, summary
+from azure_distill.cloud.runs import Child, by_step, error_message, fill, is_ours, status_word, summary
 from azure_distill.cloud.session import Session
 from azure_distill.cloud.storage import Place, Storage, parse_place
 from azure_distill.cloud.workspace import Workspace, find_workspace
@@ -63,7 +64,7 @@ class CloudBackend:
         self._storage = Storage(self.session)
         self._data = DataAssets(self.session)
         self._progress = dict[str, dict[str, str]]()
-        self._reasons = dict[str, str]()
+        self._failed = dict[str, Child]()
         self._metrics = dict[str, dict[str, Any]]()
         self._started = dict[str, Run]()
 
@@ -96,8 +97,10 @@ class CloudBackend:
         run = summary(job)
         with translated(f"look at the run {run.name}"):
             children = by_step(self.session.history.children(run.name))
-            reasons = {step: self._reason(child) for step, child in children.items() if child.status == FAILED}
-            fill(run, children, reasons, self._progress.get(run.name, {}))
+            for step, child in children.items():
+                if child.status == FAILED:
+                    children[step] = self._explained(child)
+            fill(run, children, self._progress.get(run.name, {}))
             run.metrics = self._read_metrics(run)
         return run
 
@@ -189,12 +192,13 @@ class CloudBackend:
     def _status(self, name: str) -> str:
         return status_word(self.session.ml.jobs.get(name).status)
 
-    def _reason(self, child: Child) -> str:
-        """A failed step's own words; it has ended, so they are read once."""
-        if child.id not in self._reasons:
-            log = logs.whole_log(self.session.history, self.session.history.details(child.id))
-            self._reasons[child.id] = logs.failure(log) or ""
-        return self._reasons[child.id]
+    def _explained(self, child: Child) -> Child:
+        """A failed step with its own words; it has ended, so they are read once."""
+        if child.id not in self._failed:
+            details = self.session.history.details(child.id)
+            words = logs.failure(logs.whole_log(self.session.history, details))
+            self._failed[child.id] = replace(child, error=child.error or error_message(details), words=words)
+        return self._failed[child.id]
 
     def _read_metrics(self, run: Run) -> dict[str, Any]:
         reference = run.outputs.get("evaluation", {}).get("report")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from azure_distill import __version__
 from azure_distill.assets.bindings import text, unsafe
 from azure_distill.cloud.compute import SERVERLESS, compute_problems, place
 from azure_distill.cloud.data import Where
@@ -23,6 +24,7 @@ STEPS = "steps"
 LINEAGE = "azure_distill.lineage"  # the property that holds what a registration will want to know
 KEPT = "azureml://datastores/workspaceblobstore/paths/azure-distill/"
 LONGEST_TAG = 256
+REGISTRY_MODEL = re.compile(r"azureml://registries/[^/]+/models/.+")
 
 
 def plan_problems(plan: Plan) -> Iterator[Problem]:
@@ -61,7 +63,10 @@ def make_pipeline(plan: Plan, name: str, components: Mapping[str, str], data: Ma
 def tags(plan: Plan) -> dict[str, str]:
     """Where the job comes from, for people, for `list` and for a registered model's lineage."""
     known = _lineage(plan)
-    found: dict[str, Any] = {MARK: __version__, STEPS: ",".join(step.name for step in plan.steps)}
+    found: dict[str, Any] = {
+        MARK: importlib.metadata.version("azure-distill"),
+        STEPS: ",".join(step.name for step in plan.steps),
+    }
     found |= {key: known[key] for key in ("teacher", "student", "job_hash")} | {"model": plan.job.get("model")}
     return {key: str(value)[:LONGEST_TAG] for key, value in found.items() if value}
 
@@ -95,4 +100,4 @@ def _input(step: Step, port: str, data: Mapping[Where, str]) -> Any:
             return Input(type=kind, path=binding_json(binding))
         case DataPath() | DataUri() as where:
             reference = data[where]
-            return Input(type="custom_model" if "/models/" in reference else kind, path=reference)
+            return Input(type="custom_model" if REGISTRY_MODEL.fullmatch(reference) else kind, path=reference)

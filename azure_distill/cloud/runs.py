@@ -46,7 +46,7 @@ OUTPUT = re.compile(r"azureml_(.+)_output_data_(.+)")
 
 @dataclass(frozen=True)
 class Child:
-    """What run history knows of one step."""
+    """What run history knows of one step; `error` are the service's words about it, `words` the step's own."""
 
     id: str
     name: str
@@ -56,12 +56,12 @@ class Child:
     reused: str | None
     error: str | None
     outputs: Mapping[str, str]
+    words: str | None = None
 
 
 def read_child(entry: Mapping[str, Any]) -> Child:
     """A step of run history's JSON."""
     properties = entry.get("properties") or {}
-    error = ((entry.get("error") or {}).get("error") or {}).get("message")
     outputs = {
         str(name): found
         for name, output in (entry.get("outputs") or {}).items()
@@ -74,9 +74,15 @@ def read_child(entry: Mapping[str, Any]) -> Child:
         created=str(entry.get("createdUtc") or ""),
         seconds=_seconds(entry.get("startTimeUtc"), entry.get("endTimeUtc")),
         reused=next((str(properties[key]) for key in REUSED if properties.get(key)), None),
-        error=str(error) if error else None,
+        error=error_message(entry),
         outputs=outputs,
     )
+
+
+def error_message(entry: Mapping[str, Any]) -> str | None:
+    """What the service says about a failed run."""
+    message = ((entry.get("error") or {}).get("error") or {}).get("message")
+    return str(message) if message else None
 
 
 def by_step(entries: Iterator[dict[str, Any]]) -> dict[str, Child]:
@@ -122,8 +128,8 @@ def summary(job: PipelineJob) -> Run:
     )
 
 
-def fill(run: Run, children: Mapping[str, Child], reasons: Mapping[str, str], progress: Mapping[str, str]) -> None:
-    """Add the steps' states, outputs, and what went wrong: `reasons` are the failed steps' own words."""
+def fill(run: Run, children: Mapping[str, Child], progress: Mapping[str, str]) -> None:
+    """Add the steps' states and outputs, and what went wrong; `progress` is each step's last progress line."""
     for name in [*run.steps, *(name for name in children if name not in run.steps)]:
         child = children.get(name)
         if child is None:
@@ -131,7 +137,7 @@ def fill(run: Run, children: Mapping[str, Child], reasons: Mapping[str, str], pr
             continue
         state = StepState(child.status, cached=child.reused, seconds=child.seconds)
         if child.status == FAILED:
-            state.error = reasons.get(name) or (short(child.error) if child.error else "see its log")
+            state.error = child.words or (short(child.error) if child.error else "see its log")
             state.exit_code = exit_code(child.error)
         elif child.status == RUNNING:
             state.progress = progress.get(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 DATASTORE = re.compile(r"azureml://(?:.*/)?datastores/([^/]+)/paths/(.*)")
 WORKERS = 8
+LASTS = 1800.0  # seconds; the permission that a datastore gives is good for an hour
 FOLDER_MARK = "hdi_isfolder"
 
 
@@ -39,11 +41,11 @@ def parse_place(uri: str) -> Place:
 
 
 class Storage:
-    """The datastores of one workspace; asks for each one's permission once."""
+    """The datastores of one workspace; remembers each one's permission for a while."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._containers = dict[str, "ContainerClient"]()
+        self._containers = dict[str, tuple[float, "ContainerClient"]]()
 
     def read(self, place: Place, file: str) -> bytes | None:
         """One file below a place; None when there is none."""
@@ -89,9 +91,11 @@ class Storage:
                 yield blob
 
     def _container(self, datastore: str) -> ContainerClient:
-        if datastore not in self._containers:
-            self._containers[datastore] = self._open(datastore)
-        return self._containers[datastore]
+        opened, container = self._containers.get(datastore, (0.0, None))
+        if container is None or time.monotonic() - opened > LASTS:
+            container = self._open(datastore)
+            self._containers[datastore] = (time.monotonic(), container)
+        return container
 
     def _open(self, datastore: str) -> ContainerClient:
         from azure.ai.ml.entities import AzureBlobDatastore

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,6 +123,35 @@ def test_a_registered_model_is_an_input_of_the_next_run(bench: Bench, client: Di
     assert bench.azure.wait(name) == "Completed", bench.azure.run(name).error
     assert client.backend.read(name, "use", "out", "names") == b"config.json\n"
     assert client.backend.read(name, "use", "out", "nothing") is None
+
+
+@pytest.mark.parametrize("permission", ["None", "AccountKey", "Sas"])
+def test_outputs_come_by_any_permission_that_a_datastore_gives(
+    bench: Bench, client: DistillClient, tmp_path: Path, permission: Any
+) -> None:
+    bench.azure.workspace.datastore_credentials = permission
+    name = client.backend.submit(plan(bench.upper("first", {"text": DataPath(bench.file("a"))})))
+    assert bench.azure.wait(name) == "Completed", bench.azure.run(name).error
+    (folder,) = client.jobs.download(name, tmp_path / "down")
+    assert (folder / "upper.txt").read_text() == "A"
+
+
+def test_a_model_of_a_registry_is_mounted(bench: Bench, client: DistillClient, tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    uri = bench.azure.add_registry_model("azureml", "phi", "3", folder)
+    step = bench.shell("use", "ls '${{inputs.model}}' > '${{outputs.out}}/names'", {"model": DataUri(uri)})
+    name = client.backend.submit(plan(step))
+    assert bench.azure.wait(name) == "Completed", bench.azure.run(name).error
+    assert client.backend.read(name, "use", "out", "names") == b"config.json\n"
+
+
+def test_the_client_of_a_config_file_is_that_workspaces(bench: Bench, tmp_path: Path) -> None:
+    bench.azure.write_config(tmp_path)
+    (tmp_path / "below").mkdir()
+    name = bench.backend().submit(plan(bench.upper("first", {"text": DataPath(bench.file("a"))})))
+    assert [run.name for run in DistillClient.from_config(tmp_path / "below").jobs.list()] == [name]
 
 
 def test_an_unknown_asset_is_found_before_the_job_is_sent(bench: Bench, client: DistillClient) -> None:

@@ -98,7 +98,7 @@ def test_a_job_runs_in_azure_as_it_runs_here(shell: Shell) -> None:
 
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(shell: Shell) -> None:
-    with LoopbackTeacher(answer=lambda body: "billing", latency=60) as teacher:
+    with LoopbackTeacher(answer=lambda body: "billing", latency=60, model="big") as teacher:
         job = write_job(shell, teacher.url, "auth: none")
         process = subprocess.Popen(
             shell.command("submit", job, "--watch"),

@@ -19,7 +19,7 @@ from azure_distill.cloud.pipeline import make_pipeline, plan_problems
 from azure_distill.local.paths import Home
 from azure_distill.local.step import bind
 from azure_distill.plan.build import as_json, build_plan
-from azure_distill.plan.plan import DataPath, DataUri, Literal, Plan, Step
+from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step
 from azure_distill.samples.write import Sizes, write_rows
 from azure_distill.spec.job import DistillationJob
 
@@ -37,8 +37,8 @@ def references(plan: Plan) -> tuple[dict[str, str], dict[Where, str]]:
 def sent(plan: Plan) -> dict[str, Any]:
     """The body of the request, as JSON."""
     job = make_pipeline(plan, "run_1", *references(plan))
-    body: dict[str, Any] = json.loads(json.dumps(job._to_rest_object().as_dict()))
-    return body["properties"]
+    properties: dict[str, Any] = json.loads(json.dumps(job._to_rest_object().as_dict()))["properties"]
+    return properties
 
 
 def example(path: Path, folder: Path) -> Plan:
@@ -81,14 +81,14 @@ def outputs(step: Step) -> dict[str, str]:
 
 def small(**resources: Any) -> Plan:
     component = builtin_components()["prepare_data"]
-    inputs = {"training_data": DataUri("azureml:rows:1"), "task": as_json({"type": "nli"})}
+    inputs: dict[str, Binding] = {"training_data": DataUri("azureml:rows:1"), "task": as_json({"type": "nli"})}
     return Plan("small", {"description": "few rows"}, (Step("prepare_data", component, inputs, resources),))
 
 
 def test_a_step_runs_on_serverless_compute_or_on_the_cluster_that_is_named() -> None:
-    serverless = sent(
-        small(instance_type="Standard_E4ds_v5", tier="spot", timeout=90, shm_size="2g", identity="user")
-    )["jobs"]["prepare_data"]
+    serverless = sent(small(instance_type="Standard_E4ds_v5", tier="spot", timeout=90, shm_size="2g", identity="user"))[
+        "jobs"
+    ]["prepare_data"]
     assert serverless["computeId"] == "serverless"
     assert serverless["resources"] == {"instance_type": "Standard_E4ds_v5", "shm_size": "2g"}
     assert serverless["queue_settings"] == {"job_tier": "Spot"}

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from azure_distill.backend import Event
+from azure_distill.client import DistillClient
 from azure_distill.cloud.register import Registered
 from azure_distill.plan.plan import DataPath, Literal, Step, StepOutput
+from azure_distill.spec.job import DistillationJob
 from tests.azure_distill.cloud.conftest import UPPER, Bench, plan
 
 TALK = """\
@@ -56,6 +58,40 @@ def test_what_is_unchanged_is_not_sent_again(bench: Bench) -> None:
     assert not [call for call in calls if "blob" in call.host]
     assert len(calls) <= 5, [f"{call.method} {call.path}" for call in calls]
     assert bench.azure.wait(name) == "Completed"
+
+
+def test_an_unchanged_job_with_all_its_data_takes_nine_requests(bench: Bench) -> None:
+    rows = Path(__file__).parents[3] / "jobs" / "data" / "nli"
+    job = DistillationJob(
+        teacher_model={"name": "big", "endpoint": "https://teacher.example/v1", "connection": "big"},
+        student_model="nano-llama",
+        training_data=str(rows / "training_data.jsonl"),
+        validation_data=str(rows / "validation_data.jsonl"),
+        test_data=str(rows / "test_data.jsonl"),
+        task_type="nli",
+    )
+    DistillClient(bench.backend()).jobs.create_or_update(job)
+    bench.azure.recorder.clear()
+    DistillClient(bench.backend()).jobs.create_or_update(job)
+    calls = [str(call) for call in bench.azure.recorder.calls if call.is_rest]
+    assert len(calls) <= 9, calls
+    assert not [call for call in bench.azure.recorder.calls if call.is_upload]
+
+
+def test_bursts_of_refusals_and_dropped_calls_are_survived(bench: Bench) -> None:
+    faults = bench.azure.faults
+    faults.answer("*", "management.azure.com", 429, times=2, retry_after=0.2)
+    faults.answer("PUT", "/components/", 503, times=2)
+    faults.lose("PUT", "/jobs/")
+    backend = bench.backend()
+    name = backend.submit(plan(*two_steps(bench)))
+    faults.answer("GET", "/history/", 503, times=2)
+    faults.drop("GET", "/children")
+    for _ in backend.follow(name):
+        pass
+    assert backend.get(name).status == "Completed"
+    assert [run.name for run in backend.list(9)] == [name]
+    assert faults.done == 8
 
 
 def test_a_changed_file_is_a_new_version_and_a_description_is_not(bench: Bench) -> None:

@@ -82,7 +82,7 @@ def test_a_message_is_one_line_without_colours() -> None:
 @pytest.mark.parametrize("verb", [["doctor"], ["list", "--azure"], ["status", "some_run", "--azure"]])
 def test_without_a_way_to_sign_in_a_verb_ends_soon_with_a_remedy(verb: list[str], tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    refusing = {name: "http://127.0.0.1:9" for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")}
+    refusing = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), "http://127.0.0.1:9")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AZURE", "IDENTITY_", "MSI_"))}
     environ = {**kept, **refusing, "AZURE_DISTILL_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}
     started = time.monotonic()
