@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,11 +88,68 @@ class Event:
     line: str | None = None
 
 
+@dataclass(frozen=True)
+class Model:
+    """A registered model: `path` is its folder here or its URI, `lineage` what its maker told of where it is from."""
+
+    name: str
+    version: int | str
+    path: Path | str
+    created: str
+    run: str | None
+    lineage: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": self.version,
+            "path": str(self.path),
+            "created": self.created,
+            "run": self.run,
+            "lineage": dict(self.lineage),
+        }
+
+
+class Models(Protocol):
+    """A backend's model registry."""
+
+    def register(self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None = None) -> Model:
+        """Keep a folder, or an output of `run` as its `outputs` name it, as the next version of `name`."""
+
+    def names(self) -> set[str]:
+        """The names of all models."""
+
+    def get(self, name: str) -> Model:
+        """`NAME` and `NAME@latest` are the newest version, `NAME:2` is the second.  Raises NotFound."""
+
+    def list(self) -> list[Model]:
+        """Registered models, newest first."""
+
+
 class Backend(Protocol):
-    """What the verbs after `run` and `submit` need; implemented by `local` and by `cloud`."""
+    """What the client and the verbs need of a place where plans run; implemented by `local` and by `cloud`."""
+
+    @property
+    def models(self) -> Models:
+        """The models registered there."""
 
     def submit(self, plan: Plan) -> str:
-        """Start the plan; returns the run's name at once."""
+        """Start the plan; returns the run's name at once.  Raises InvalidJob or ConfigurationError before that."""
+
+    def started(self, name: str) -> Run:
+        """A run of this object's `submit` as it was then; costs no request."""
+
+    def students(self) -> Mapping[str, Path]:
+        """Registered models that a job may name as teacher or student without saying where they lie."""
+
+    def lineage(self, name: str) -> dict[str, Any]:
+        """Where a run's student comes from: see `azure_distill.plan.lineage`."""
+
+    def distilled(self, student: str) -> Run | None:
+        """The newest completed run that distilled this student."""
+
+    def read(self, name: str, step: str, output: str, file: str) -> bytes | None:
+        """One file of a run's output; None when there is none."""
 
     def get(self, name: str) -> Run:
         """The run as it stands; raises NotFound.  `last` names the newest run."""

@@ -6,11 +6,11 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from azure_distill.backend import CANCELED, COMPLETED, TERMINAL, Run
+from azure_distill.backend import CANCELED, COMPLETED, TERMINAL, Backend, Model, Run
+from azure_distill.catalog.models import students, teachers
 from azure_distill.errors import (
-    ConfigurationError,
     InvalidJob,
     JobCanceled,
     JobFailed,
@@ -19,13 +19,10 @@ from azure_distill.errors import (
     choices,
     near,
 )
-from azure_distill.plan.build import KEY_VARIABLE, build_plan, single_evaluation
-from azure_distill.plan.plan import Plan
+from azure_distill.plan.build import build_plan, single_evaluation
+from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan
+from azure_distill.spec.checks import HUB_ID, PYPI_ID, is_remote
 from azure_distill.spec.job import METRICS, DistillationJob
-
-if TYPE_CHECKING:
-    from azure_distill.local.backend import LocalBackend
-    from azure_distill.local.models import Model
 
 DISTILLED = "-distilled"
 
@@ -33,10 +30,28 @@ DISTILLED = "-distilled"
 class DistillClient:
     """The way in from Python: `client.jobs` and `client.models`."""
 
-    def __init__(self, backend: LocalBackend) -> None:
+    def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.jobs = JobOperations(backend)
         self.models = ModelOperations(backend, self.jobs)
+
+    @classmethod
+    def from_config(
+        cls,
+        folder: str | Path = ".",
+        *,
+        subscription: str | None = None,
+        resource_group: str | None = None,
+        workspace: str | None = None,
+        auth: str = "default",
+    ) -> DistillClient:
+        """A client of an Azure ML workspace: that of the arguments, of the environment or of a config.json.
+
+        The file is looked for in `folder` and above it.  Raises ConfigurationError; sends nothing yet.
+        """
+        from azure_distill.cloud.backend import connect
+
+        return cls(connect(Path(folder).resolve(), subscription, resource_group, workspace, auth))
 
     @classmethod
     def local(cls, home: str | Path | None = None) -> DistillClient:
@@ -49,19 +64,17 @@ class DistillClient:
 class JobOperations:
     """Plan, start, watch and stop distillations."""
 
-    def __init__(self, backend: LocalBackend) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     def plan(self, job: DistillationJob) -> Plan:
         """What the job would run; raises InvalidJob with all of its problems."""
-        newest = {model.name: model.path for model in reversed(self._backend.models.list())}
-        return build_plan(job, os.environ, newest)
+        return build_plan(job, os.environ, self._backend.students())
 
     def create_or_update(self, job: DistillationJob | Plan) -> Run:
-        """Start a job and return at once; the run goes on as long as this process lives."""
+        """Start a job and return at once; a run on this machine goes on as long as this process lives."""
         plan = self.plan(job) if isinstance(job, DistillationJob) else job
-        require_secrets(plan, os.environ)
-        return self.get(self._backend.submit(plan))
+        return self._backend.started(self._backend.submit(plan))
 
     def get(self, name: str) -> Run:
         """A run as it stands; `last` is the newest.  Raises NotFound."""
@@ -86,6 +99,17 @@ class JobOperations:
         ]
         return folders
 
+    def report(self, name: str) -> Path:
+        """The HTML report of a run; that of a run in Azure is first downloaded into a folder of the run's name."""
+        run = self.get(name)
+        place = run.outputs.get("evaluation", {}).get("report")
+        if place is None:
+            raise NotFound(f"run {run.name} has no report: it is {run.status}", f"azure-distill status {run.name}")
+        folder = Path(place) if run.backend == "local" else Path(run.name) / "evaluation" / "report"
+        if not folder.exists():
+            self._backend.download(run.name, "evaluation", "report", Path(run.name))
+        return folder / "report.html"
+
     def list(self, limit: int = 20) -> list[Run]:
         """The newest runs, newest first."""
         return self._backend.list(limit)
@@ -94,7 +118,7 @@ class JobOperations:
 class ModelOperations:
     """Evaluate models and keep the good ones."""
 
-    def __init__(self, backend: LocalBackend, jobs: JobOperations) -> None:
+    def __init__(self, backend: Backend, jobs: JobOperations) -> None:
         self._backend, self._jobs = backend, jobs
 
     def evaluate(
@@ -130,24 +154,28 @@ class ModelOperations:
         if task_type:
             task = {"type": task_type} | ({"labels": labels} if labels else {})
         task = dict(task or {"type": "conversation"})
-        path = Path(test_data)
-        problems = [] if path.is_file() else [Problem("no such file", str(test_data), field="test_data")]
+        data: DataPath | DataUri = DataPath(Path(test_data).resolve())
+        problems = []
+        if is_remote(str(test_data)):
+            data = DataUri(str(test_data))
+        elif not Path(test_data).is_file():
+            problems.append(Problem("no such file", str(test_data), field="test_data"))
         for metric in metrics or ():
             if metric not in METRICS[task["type"]]:
                 hint = choices(metric, METRICS[task["type"]])
                 problems.append(Problem(f"{metric!r} is no metric of {task['type']}", field="metrics", hint=hint))
         if problems:
             raise InvalidJob(problems)
-        return single_evaluation(model, model_name, path.resolve(), task, metrics)
+        return single_evaluation(model, model_name, data, task, metrics)
 
     def register(self, run: str, name: str, *, force: bool = False) -> str:
         """Register the student of a completed run, or a model folder; returns `NAME:VERSION`.
 
         A run whose evaluation gate failed is refused without `force`.
         """
-        folder = Path(run)
-        if (folder / "config.json").is_file():
-            return self._keep(name, folder.resolve(), {"folder": str(folder.resolve())})
+        if is_folder(run):
+            folder = Path(run).resolve()
+            return self._keep(name, folder, {"folder": str(folder)})
         state = self._jobs.get(run)
         raise_unless_completed(state)
         if not force and not gate_passed(state):
@@ -157,68 +185,55 @@ class ModelOperations:
         model = state.outputs.get("student_finetune", {}).get("model")
         if model is None:
             raise NotFound(f"run {state.name} has no distilled student")
-        return self._keep(name, Path(model), self._lineage(state), state.name)
+        return self._keep(name, model, self._lineage(state), state.name)
 
     def list(self) -> list[Model]:
         """All registered models, newest version first."""
         return self._backend.models.list()
 
-    def _keep(self, name: str, folder: Path, lineage: Mapping[str, Any], run: str | None = None) -> str:
-        return f"{name}:{self._backend.models.register(name, folder, lineage, run).version}"
+    def _keep(self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None = None) -> str:
+        return f"{name}:{self._backend.models.register(name, source, lineage, run).version}"
 
     def _lineage(self, run: Run) -> dict[str, Any]:
         """Where a run's student comes from: its job, teacher, data and what it measured."""
-        plan = self._backend.plan(run.name)
-        prepared = plan["steps"].get("prepare_data", {}).get("inputs", {})
-        job = plan["job"]
-        teacher = job.get("teacher_model")
-        return {
-            "job": job,
-            "teacher": teacher.get("name") if isinstance(teacher, dict) else teacher,
-            "student": job.get("student_model"),
-            "task": json.loads(prepared["task"]) if "task" in prepared else None,
-            "data": _data_hashes(run),
-            "metrics": flat_metrics(run, "student"),
-        }
+        measured = {"data": self._data_hashes(run), "metrics": flat_metrics(run, "student")}
+        return self._backend.lineage(run.name) | measured
 
-    def _find(self, name: str) -> tuple[Path | str, Mapping[str, Any] | None]:
-        """A model's folder or id and the task it was distilled for, by the name that a person would use."""
-        from azure_distill.catalog.models import students, teachers
-        from azure_distill.spec.checks import HUB_ID, PYPI_ID
+    def _data_hashes(self, run: Run) -> dict[str, str]:
+        """The SHA-256 of each data file of a run, by its role."""
+        report = self._backend.read(run.name, "prepare_data", "data", "data_report.json")
+        files = json.loads(report).get("files", {}) if report else {}
+        return {name: facts["sha256"] for name, facts in files.items() if isinstance(facts, dict) and "sha256" in facts}
 
-        registered = self._backend.models.list()
-        if name.partition(":")[0].removesuffix("@latest") in {model.name for model in registered}:
+    def _find(self, name: str) -> tuple[Binding, Mapping[str, Any] | None]:
+        """A model's place and the task it was distilled for, by the name that a person would use."""
+        registered = self._backend.models.names()
+        if name.partition(":")[0].removesuffix("@latest") in registered:
             model = self._backend.models.get(name)
-            return model.path, model.lineage.get("task")
-        if name.endswith(DISTILLED) and (found := self._newest(name.removesuffix(DISTILLED))):
-            return found
-        if (Path(name) / "config.json").is_file():
-            return Path(name).resolve(), None
+            return _place(model.path), model.lineage.get("task")
+        if name.endswith(DISTILLED) and (run := self._backend.distilled(name.removesuffix(DISTILLED))):
+            source = run.outputs["student_finetune"]["model"]
+            place = source if is_remote(source) else Path(source)
+            return _place(place), self._backend.lineage(run.name)["task"]
+        if is_folder(name):
+            return DataPath(Path(name).resolve()), None
+        if is_remote(name):
+            return DataUri(name), None
         known = students().get(name) or teachers().get(name)
         if known and known.weights:
-            return known.weights, None
+            return Literal(known.weights), None
         if HUB_ID.match(name) or PYPI_ID.match(name):
-            return name, None
-        names = [*(model.name for model in registered), *students()]
-        raise NotFound(f"no model {name!r}", hint=near(name, names) or "see `azure-distill models`")
-
-    def _newest(self, student: str) -> tuple[Path, Mapping[str, Any] | None] | None:
-        """The newest completed distillation of a student."""
-        for run in self._backend.list(1000):
-            model = run.outputs.get("student_finetune", {}).get("model")
-            if run.status == COMPLETED and model and (lineage := self._lineage(run))["student"] == student:
-                return Path(model), lineage["task"]
-        return None
+            return Literal(name), None
+        raise NotFound(f"no model {name!r}", near(name, [*registered, *students()]) or "see `azure-distill models`")
 
 
-def require_secrets(plan: Plan, environ: Mapping[str, str]) -> None:
-    """Raise ConfigurationError when a secret that the plan names is not in the environment."""
-    for name in sorted({secret for step in plan.steps for secret in step.secrets}):
-        if not environ.get(name):
-            hint = "set it, or name another one: teacher_model.api_key_env"
-            if name == KEY_VARIABLE:
-                hint = "set it, or name where the key lives: teacher_model.api_key_env, or auth: none"
-            raise ConfigurationError(f"the teacher's key is wanted in the environment variable {name}: not set", hint)
+def _place(path: Path | str) -> Binding:
+    return DataPath(path) if isinstance(path, Path) else DataUri(path)
+
+
+def is_folder(name: str) -> bool:
+    """Whether a model is named by its folder on this machine."""
+    return (Path(name) / "config.json").is_file()
 
 
 def raise_unless_completed(run: Run) -> None:
@@ -249,16 +264,6 @@ def select_outputs(run: Run, output: str | None) -> list[tuple[str, str]]:
         names = [f"{step}.{port}" for step, port in pairs]
         raise NotFound(f"run {run.name} has no output {output!r}", hint=choices(output, names))
     return found
-
-
-def _data_hashes(run: Run) -> dict[str, str]:
-    """The SHA-256 of each data file of a run, by its role."""
-    folder = run.outputs.get("prepare_data", {}).get("data")
-    report = Path(folder) / "data_report.json" if folder else None
-    if report is None or not report.exists():
-        return {}
-    files = json.loads(report.read_text(encoding="utf-8")).get("files", {})
-    return {name: facts["sha256"] for name, facts in files.items() if isinstance(facts, dict) and "sha256" in facts}
 
 
 def flat_metrics(run: Run, role: str) -> dict[str, Any]:

@@ -60,16 +60,18 @@ def validate_command(job: str, as_json: bool) -> None:
 
 def find_problems(job: str) -> tuple[list[Problem], list[str]]:
     """(problems, warnings) of a job file and, where the job itself is sound, of its data."""
+    from azure_distill.client import DistillClient
     from azure_distill.errors import InvalidJob
+    from azure_distill.local.backend import LocalBackend
     from azure_distill.local.data_check import check_data
     from azure_distill.spec.job import DistillationJob
 
+    backend = LocalBackend()
     try:
-        client = local_client()
-        plan = client.jobs.plan(DistillationJob.from_file(job))
+        plan = DistillClient(backend).jobs.plan(DistillationJob.from_file(job))
     except InvalidJob as error:
         return error.problems, []
-    problems, warnings = check_data(plan, client.backend.home)
+    problems, warnings = check_data(plan, backend.home)
     return problems, [*plan.warnings, *warnings]
 
 

@@ -13,6 +13,7 @@ VERBS = {
     "validate": ("create", "Check a job file and its data; list every problem at once."),
     "plan": ("create", "Show the steps that a job would run."),
     "run": ("run", "Run a job on this machine."),
+    "submit": ("submit", "Submit a job to Azure Machine Learning."),
     "status": ("monitor", "Show where a run stands."),
     "watch": ("monitor", "Follow a run until it ends."),
     "logs": ("monitor", "Show a step's log."),
@@ -22,6 +23,8 @@ VERBS = {
     "report": ("outputs", "Show a run's report and compare its models."),
     "evaluate": ("models", "Evaluate one model on a file of rows with answers."),
     "register": ("models", "Register a run's student, or a model folder, under a name."),
+    "components": ("components", "Register components and environments in Azure Machine Learning."),
+    "doctor": ("doctor", "Check identity, workspace, compute and models before a job costs anything."),
     "models": ("models", "List known teachers and students, and registered models."),
 }
 

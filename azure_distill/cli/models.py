@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from azure_distill.cli.create import TASKS
-from azure_distill.cli.options import json_option, local_client, run_argument
+from azure_distill.cli.options import Place, json_option, place_options, run_argument
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from azure_distill.local.models import Model
+    from azure_distill.backend import Model
 
 
 @click.command("evaluate")
@@ -21,28 +21,44 @@ if TYPE_CHECKING:
 @click.option("--metric", "metrics", multiple=True, help="A metric; several are allowed.  [default: the task's]")
 @click.option("--task", type=click.Choice(TASKS), help="Needed for a model that was not distilled here.")
 @click.option("--label", "labels", multiple=True, help="A label of a classification; several are allowed.")
+@place_options
 @json_option
 def evaluate_command(
-    model: str, test_data: str, metrics: tuple[str, ...], task: str | None, labels: tuple[str, ...], as_json: bool
+    model: str,
+    test_data: str,
+    metrics: tuple[str, ...],
+    task: str | None,
+    labels: tuple[str, ...],
+    place: Place,
+    as_json: bool,
 ) -> None:
     """Evaluate MODEL: a registered name, STUDENT-distilled, a folder, a catalog name or a Hugging Face id."""
     from azure_distill.cli.run import run_plan
+    from azure_distill.cli.submit import submit_plan
 
-    client = local_client()
+    client = place.client()
     plan = client.models.evaluation_plan(model, test_data, list(metrics) or None, task, list(labels) or None)
-    run_plan(client, plan, as_json)
+    if place.asked:
+        submit_plan(client, plan, True, as_json)
+    else:
+        run_plan(client, plan, as_json)
 
 
 @click.command("register")
 @run_argument
 @click.option("--name", required=True, help="The name to register under; the version counts up.")
 @click.option("--force", is_flag=True, help="Register although the evaluation's gate did not pass.")
+@place_options
 @json_option
-def register_command(run: str, name: str, force: bool, as_json: bool) -> None:
-    """Register the student of RUN (the newest by default), or a model folder, on this machine."""
-    from azure_distill.cli.render import print_json
+def register_command(run: str, name: str, force: bool, place: Place, as_json: bool) -> None:
+    """Register the student of RUN (the newest by default), or a model folder.
 
-    registered = local_client().models.register(run, name, force=force)
+    The student of a run in Azure is registered in its workspace.
+    """
+    from azure_distill.cli.render import print_json
+    from azure_distill.client import is_folder
+
+    registered = place.client(None if is_folder(run) else run).models.register(run, name, force=force)
     if as_json:
         model, _, version = registered.rpartition(":")
         print_json({"name": model, "version": version})
@@ -51,15 +67,16 @@ def register_command(run: str, name: str, force: bool, as_json: bool) -> None:
 
 
 @click.command("models")
+@place_options
 @json_option
-def models_command(as_json: bool) -> None:
-    """List known teachers and students, and the models registered on this machine."""
+def models_command(place: Place, as_json: bool) -> None:
+    """List known teachers and students, and the models registered here (or with --azure there)."""
     from dataclasses import asdict
 
     from azure_distill.catalog.models import students, teachers
     from azure_distill.cli.render import console, print_json
 
-    registered = local_client().models.list()
+    registered = place.client().models.list()
     catalogs = {"teachers": teachers(), "students": students()}
     if as_json:
         known = {kind: [asdict(model) for model in models.values()] for kind, models in catalogs.items()}

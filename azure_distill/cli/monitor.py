@@ -6,17 +6,21 @@ import sys
 
 import click
 
-from azure_distill.cli.options import json_option, local_client, run_argument
+from azure_distill.cli.options import Place, json_option, place_options, run_argument
 
 
 @click.command("status")
 @run_argument
+@place_options
 @json_option
-def status_command(run: str, as_json: bool) -> None:
-    """Show where RUN stands (the newest one by default)."""
+def status_command(run: str, place: Place, as_json: bool) -> None:
+    """Show where RUN stands (the newest one by default).
+
+    A RUN that is not known here is looked for in the Azure ML workspace, if one is configured.
+    """
     from azure_distill.cli.render import console, print_json, step_table
 
-    state = local_client().jobs.get(run)
+    state = place.client(run).jobs.get(run)
     if as_json:
         print_json(state.to_json())
         return
@@ -28,27 +32,28 @@ def status_command(run: str, as_json: bool) -> None:
 
 @click.command("watch")
 @run_argument
+@place_options
 @json_option
-def watch_command(run: str, as_json: bool) -> None:
+def watch_command(run: str, place: Place, as_json: bool) -> None:
     """Follow RUN until it ends; leaves with the exit code of its outcome.  Ctrl-C leaves the run alone."""
-    from azure_distill.cli.follow import follow
-    from azure_distill.cli.run import finish
+    from azure_distill.cli.submit import watch_run
 
-    client = local_client()
-    finish(follow(client.backend, client.jobs.get(run).name), as_json)
+    client = place.client(run)
+    watch_run(client, client.jobs.get(run).name, as_json)
 
 
 @click.command("logs")
 @run_argument
 @click.argument("step", required=False)
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on until the run ends.")
+@place_options
 @json_option
-def logs_command(run: str, step: str | None, following: bool, as_json: bool) -> None:
+def logs_command(run: str, step: str | None, following: bool, place: Place, as_json: bool) -> None:
     """Show the log of RUN, or of one STEP of it."""
     from azure_distill.cli.render import print_json
     from azure_distill.errors import NotFound, choices
 
-    client = local_client()
+    client = place.client(run)
     state = client.jobs.get(run)
     if step is not None and step not in state.steps:
         raise NotFound(f"run {state.name} has no step {step!r}", hint=choices(step, state.steps))
@@ -67,15 +72,16 @@ def logs_command(run: str, step: str | None, following: bool, as_json: bool) -> 
 
 @click.command("list")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@place_options
 @json_option
-def list_command(limit: int, as_json: bool) -> None:
+def list_command(limit: int, place: Place, as_json: bool) -> None:
     """List the newest runs, newest first."""
     from rich.table import Table
     from rich.text import Text
 
     from azure_distill.cli.render import STYLES, console, print_json
 
-    runs = local_client().jobs.list(limit)
+    runs = place.client().jobs.list(limit)
     if as_json:
         print_json([run.to_json() for run in runs])
         return
@@ -95,12 +101,13 @@ def list_command(limit: int, as_json: bool) -> None:
 
 @click.command("cancel")
 @run_argument
+@place_options
 @json_option
-def cancel_command(run: str, as_json: bool) -> None:
+def cancel_command(run: str, place: Place, as_json: bool) -> None:
     """Stop RUN and wait until it has stopped.  An ended run stays as it is."""
     from azure_distill.cli.render import print_json
 
-    client = local_client()
+    client = place.client(run)
     name = client.jobs.get(run).name
     client.jobs.cancel(name)
     state = client.jobs.get(name)

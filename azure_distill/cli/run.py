@@ -35,7 +35,8 @@ def run_command(job: str | None, until: str | None, force: str | None, jobs: int
         job, force = force, EVERY_STEP  # `--force JOB`: the option has taken the argument
     if job is None:
         raise click.UsageError("Missing argument 'JOB'.")
-    client = DistillClient(LocalBackend(jobs=jobs))
+    backend = LocalBackend(jobs=jobs)
+    client = DistillClient(backend)
     plan = client.jobs.plan(DistillationJob.from_file(job))
     names = [step.name for step in plan.steps]
     for option, step in (("--until", until), ("--force", force)):
@@ -43,7 +44,7 @@ def run_command(job: str | None, until: str | None, force: str | None, jobs: int
             raise click.BadParameter(f"no step {step!r}; steps: {', '.join(names)}", param_hint=option)
     if until:
         plan = plan.until(until)
-    client.backend.force = frozenset([force] if force else [])
+    backend.force = frozenset([force] if force else [])
     run_plan(client, plan, as_json)
 
 
@@ -115,8 +116,10 @@ def finish(run: Run, as_json: bool, exit_code: int | None = None) -> None:
         for line in verdict(run.metrics):
             screen.print(line, markup=False, soft_wrap=not screen.is_terminal)
     report = run.outputs.get("evaluation", {}).get("report")
-    if report:
+    if report and run.backend == "local":
         click.echo(f"\nreport: {short_path(report)}/report.html")
+    elif report:
+        click.echo(f"\nreport: azure-distill report {run.name}")
     elif not code:
         click.echo(f"run {run.name} completed: {short_path(run.location)}")
     if run.error:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from azure_distill.backend import CANCELED, NOT_RESPONDING, TERMINAL, Event, Run
+from azure_distill.backend import CANCELED, COMPLETED, NOT_RESPONDING, TERMINAL, Event, Run
 from azure_distill.errors import ConfigurationError, NotFound, choices
-from azure_distill.local.check import check_plan, ignored
+from azure_distill.local.check import check_plan, ignored, require_secrets
 from azure_distill.local.executor import CANCELLATION, Execution
 from azure_distill.local.files import describe, read_json, staging, write_json
 from azure_distill.local.follow import Follower
@@ -21,6 +22,7 @@ from azure_distill.local.models import ModelStore
 from azure_distill.local.paths import Home, RunPaths
 from azure_distill.local.runs import RunStore
 from azure_distill.local.step import Context
+from azure_distill.plan.lineage import lineage
 from azure_distill.plan.plan import Plan
 
 POLL = 0.1
@@ -49,6 +51,7 @@ class LocalBackend:
     def submit(self, plan: Plan) -> str:
         """Start the plan in a thread of this process; raises InvalidJob, NotFound or ConfigurationError first."""
         check_plan(plan, self.home)
+        require_secrets(plan, os.environ)
         names = [step.name for step in plan.steps]
         for name in sorted(self.force - {ALL_STEPS}):
             if name not in names:
@@ -60,6 +63,9 @@ class LocalBackend:
         self.executions[paths.name] = execution
         execution.start()
         return paths.name
+
+    def started(self, name: str) -> Run:
+        return self.get(name)
 
     def get(self, name: str) -> Run:
         return self.runs.read(self.runs.find(name))
@@ -88,13 +94,26 @@ class LocalBackend:
         except FileNotFoundError:
             return ""
 
-    def plan(self, name: str) -> dict[str, Any]:
-        """The plan that the run was started with, in its JSON form."""
+    def students(self) -> Mapping[str, Path]:
+        return {model.name: Path(model.path) for model in reversed(self.models.list())}
+
+    def lineage(self, name: str) -> dict[str, Any]:
         paths = self.runs.find(name)
         plan = read_json(paths.plan)
         if plan is None:
             raise NotFound(f"the plan of run {paths.name} is damaged")
-        return plan
+        return lineage(plan)
+
+    def distilled(self, student: str) -> Run | None:
+        runs = (self.runs.read(paths) for paths in self.runs.newest_first())
+        return next((run for run in runs if _distilled(run) and self.lineage(run.name)["student"] == student), None)
+
+    def read(self, name: str, step: str, output: str, file: str) -> bytes | None:
+        place = self.get(name).outputs.get(step, {}).get(output)
+        try:
+            return (Path(place) / file).read_bytes() if place else None
+        except FileNotFoundError:
+            return None
 
     def cancel(self, name: str) -> None:
         paths = self.runs.find(name)
@@ -129,6 +148,10 @@ class LocalBackend:
     def _known(self, kind: str, name: str, names: Sequence[str], paths: RunPaths) -> None:
         if name not in names:
             raise NotFound(f"{paths.name} has no {kind} {name}", choices(name, names))
+
+
+def _distilled(run: Run) -> bool:
+    return run.status == COMPLETED and "model" in run.outputs.get("student_finetune", {})
 
 
 def _copy(source: Path, place: Path) -> None:

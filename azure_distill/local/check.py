@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from azure_distill.assets.bindings import render
 from azure_distill.assets.component import FOLDERS, Port
-from azure_distill.errors import InvalidJob, Problem, choices
+from azure_distill.errors import ConfigurationError, InvalidJob, Problem, choices
 from azure_distill.local.paths import RESERVED_KEPT, RESERVED_OUTPUTS, Home
 from azure_distill.local.step import bind
+from azure_distill.plan.build import KEY_VARIABLE
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput
 
 LONGEST_COMMAND = 120_000  # bytes; Linux takes 128 KiB in one argument
@@ -32,6 +33,16 @@ def ignored(plan: Plan) -> list[str]:
     """What the plan says that only matters in the cloud, one line for all of it."""
     found = [f"{step.name}.{key}" for step in plan.steps for key in step.resources]
     return [f"ignored on this machine: {', '.join(found)}"] if found else []
+
+
+def require_secrets(plan: Plan, environ: Mapping[str, str]) -> None:
+    """Raise ConfigurationError when a secret that the plan names is not in the environment."""
+    for name in sorted({secret for step in plan.steps for secret in step.secrets}):
+        if not environ.get(name):
+            hint = "set it, or name another one: teacher_model.api_key_env"
+            if name == KEY_VARIABLE:
+                hint = "set it, or name where the key lives: teacher_model.api_key_env, or auth: none"
+            raise ConfigurationError(f"the teacher's key is wanted in the environment variable {name}: not set", hint)
 
 
 def _plan_problems(plan: Plan) -> Iterator[Problem]:

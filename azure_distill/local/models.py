@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azure_distill.backend import Model
 from azure_distill.errors import ConfigurationError, InvalidJob, NotFound, Problem, choices
 from azure_distill.local.files import describe, link_or_copy, read_json, staging, write_json
 from azure_distill.local.manifest import walk
@@ -18,41 +18,20 @@ from azure_distill.local.runs import now
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 
 
-@dataclass(frozen=True)
-class Model:
-    """A registered model: `path` is its folder, `lineage` is what its maker told of where it comes from."""
-
-    name: str
-    version: int
-    path: Path
-    created: str
-    run: str | None
-    lineage: Mapping[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "version": self.version,
-            "path": str(self.path),
-            "created": self.created,
-            "run": self.run,
-            "lineage": dict(self.lineage),
-        }
-
-
 class ModelStore:
     """The models below one home."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
 
-    def register(self, name: str, folder: Path, lineage: Mapping[str, Any], run: str | None = None) -> Model:
-        """Keep `folder` as the next version of `name`; `run` is the run that made it.
+    def register(self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None = None) -> Model:
+        """Keep the folder `source` as the next version of `name`; `run` is the run that made it.
 
         The model then stands for itself, whatever becomes of the run it came from.
         """
         if not NAME.fullmatch(name):
             raise InvalidJob([Problem(f"{name!r} is no model name", hint="letters, digits, . _ - only")])
+        folder = Path(source)
         if not folder.is_dir():
             raise NotFound(f"there is no folder {folder} to register")
         try:
@@ -96,10 +75,12 @@ class ModelStore:
             raise NotFound(f"there is no model {base}:{version}", f"versions: {', '.join(map(str, versions))}")
         return self._read(base, int(version))
 
+    def names(self) -> set[str]:
+        return {folder.name for folder in self.home.models.iterdir() if NAME.fullmatch(folder.name)}
+
     def list(self) -> list[Model]:
         """Every version of every model, newest first."""
-        names = [folder.name for folder in self.home.models.iterdir() if NAME.fullmatch(folder.name)]
-        models = [self._read(name, version) for name in names for version in self._versions(name)]
+        models = [self._read(name, version) for name in self.names() for version in self._versions(name)]
         return sorted(models, key=lambda model: model.created, reverse=True)
 
     def _versions(self, name: str) -> Sequence[int]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import random
 import re
 import socket
-import string
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -28,6 +26,7 @@ from azure_distill.backend import (
 from azure_distill.errors import ConfigurationError, NotFound, choices
 from azure_distill.local.files import describe, read_json, staging, tail, try_lock, write_json
 from azure_distill.local.paths import Home, RunPaths
+from azure_distill.plan.names import new_name
 from azure_distill.plan.plan import Plan
 
 LAST = "last"
@@ -35,19 +34,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 RESERVE = 1 << 16
 GONE = "the process that ran it ended; run the job again to resume"
 PROGRESS = "progress: "
-ADJECTIVES = (
-    "amber", "bold", "brave", "bright", "brisk", "calm", "clear", "clever", "cosy", "crisp", "deft", "eager", "fair",
-    "fine", "fresh", "gentle", "glad", "golden", "green", "happy", "icy", "jolly", "keen", "kind", "light", "lively",
-    "lucky", "mellow", "neat", "nimble", "noble", "proud", "quick", "quiet", "rapid", "rosy", "sharp", "silver",
-    "sleek", "smart", "snug", "soft", "spry", "still", "sunny", "swift", "tidy", "warm", "wise", "witty",
-)  # fmt: skip
-NOUNS = (
-    "acorn", "badger", "beacon", "birch", "bison", "brook", "canyon", "cedar", "cloud", "comet", "coral", "crane",
-    "creek", "dune", "falcon", "fern", "finch", "fjord", "forest", "fox", "garden", "glacier", "hawk", "heron", "hill",
-    "island", "jay", "lagoon", "lake", "lark", "lily", "lynx", "maple", "meadow", "moon", "oak", "otter", "owl",
-    "panda", "pebble", "pine", "plum", "quail", "raven", "river", "robin", "sparrow", "star", "stone", "swan", "tiger",
-    "tulip", "valley", "wren",
-)  # fmt: skip
 
 
 @dataclass
@@ -197,14 +183,6 @@ class RunStore:
         except OSError:  # a full disk: the answer is right all the same, and found again next time
             pass
         return state
-
-
-def new_name(prefix: str) -> str:
-    """`PREFIX_a1b2c3`, or `swift_otter_a1b2c3` without a prefix."""
-    chooser = random.SystemRandom()
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", prefix).strip("-_")[:60]
-    words = slug or f"{chooser.choice(ADJECTIVES)}_{chooser.choice(NOUNS)}"
-    return f"{words}_{''.join(chooser.choices(string.ascii_lowercase + string.digits, k=6))}"
 
 
 def now() -> str:

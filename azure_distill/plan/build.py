@@ -10,7 +10,7 @@ from typing import Any
 from azure_distill.assets.component import Component, builtin_components
 from azure_distill.catalog.models import CatalogModel, students, teachers
 from azure_distill.errors import InvalidJob
-from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput
+from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
 from azure_distill.spec.checks import check, is_hosted, is_remote, warnings
 from azure_distill.spec.job import DistillationJob, Hyperparameters
 from azure_distill.spec.problems import locate
@@ -34,17 +34,15 @@ def build_plan(job: DistillationJob, environ: Mapping[str, str], registered: Reg
 
 
 def single_evaluation(
-    model: Path | str, name: str, test_data: Path, task: Mapping[str, Any], metrics: list[str] | None
+    model: Binding, name: str, test_data: Binding, task: Mapping[str, Any], metrics: list[str] | None
 ) -> Plan:
-    """The plan that evaluates one model, a folder or an id, on a file of rows with answers."""
+    """The plan that evaluates one model, its weights or (a literal) its id, on a file of rows with answers."""
     components = builtin_components()
-    data: Inputs = {"test_data": DataPath(test_data), "task": as_json(task), "settings": as_json({})}
+    data: Inputs = {"test_data": test_data, "task": as_json(task), "settings": as_json({})}
     settings = {"metrics": metrics, "names": {"student": name}}
     evaluation: Inputs = {
         "data": StepOutput("prepare_data", "data"),
-        ("student_model" if isinstance(model, Path) else "student_id"): (
-            DataPath(model) if isinstance(model, Path) else Literal(model)
-        ),
+        ("student_id" if isinstance(model, Literal) else "student_model"): model,
         "task": as_json(task),
         "settings": as_json({key: value for key, value in settings.items() if value}),
     }
@@ -52,12 +50,16 @@ def single_evaluation(
         Step("prepare_data", components["prepare_data"], data),
         Step("evaluation", components["evaluation"], evaluation),
     )
-    return Plan("evaluate", {"model": name, "test_data": str(test_data), "task": dict(task)}, steps)
+    job = {"model": name, "test_data": str(binding_json(test_data)), "task": dict(task)}
+    return Plan("evaluate", job, steps)
 
 
 def as_json(value: Any) -> Literal:
-    """A structured literal; single quotes are escaped because the command puts it between single quotes."""
-    return Literal(json.dumps(value, ensure_ascii=False, sort_keys=True).replace("'", "\\u0027"))
+    """A structured literal.  Single quotes are escaped because the command puts it between them, and what Azure ML
+    would take for a binding of its own.
+    """
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return Literal(text.replace("'", "\\u0027").replace("${{", "$\\u007b{"))
 
 
 def task_settings(job: DistillationJob) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from azure_distill.spec.problems import literal_secrets, locate
 
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 PYPI_ID = re.compile(r"^pypi:[\w.-]+==[\w.]+/[\w./ -]+\.gguf$")
+SERVERLESS = "serverless"
 DATA_SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
@@ -25,6 +26,7 @@ def check(job: DistillationJob, registered: frozenset[str] = frozenset()) -> lis
         *_student(job, registered),
         *_task(job),
         *_metrics(job),
+        *_compute(job),
         *_quotes(job),
     ]
 
@@ -144,6 +146,16 @@ def _metrics(job: DistillationJob) -> Iterator[Problem]:
             yield locate(
                 job.source, ("evaluation", "metrics", index), f"{metric!r} is no metric of {job.task_type}", hint
             )
+
+
+def _compute(job: DistillationJob) -> Iterator[Problem]:
+    for step, wanted in job.compute.items():
+        if wanted.compute in (None, SERVERLESS):
+            continue
+        for field in ("instance_type", "tier"):
+            if getattr(wanted, field):
+                message = f"is for serverless compute; the cluster {wanted.compute} has its own"
+                yield locate(job.source, ("compute", step, field), message, "leave it out, or leave out compute")
 
 
 def _quotes(job: DistillationJob) -> Iterator[Problem]:

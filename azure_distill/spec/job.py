@@ -157,13 +157,21 @@ class Evaluation(Part):
 
 
 class Compute(Part):
-    """Where one step runs on Azure ML; the local backend ignores it and says so."""
+    """Where one step runs on Azure ML; the local backend ignores it and says so.
 
-    compute: str | None = None
-    instance_type: str | None = None
+    `compute` is a cluster of the workspace; without it the step runs on serverless compute.  `timeout` is in seconds,
+    `identity` is whose the step uses (the submitting user's or the machine's), `shm_size` its shared memory (`16g`).
+    `instance_count` machines run `processes_per_instance` processes each, if the component can be distributed.
+    """
+
+    compute: str | None = Field(None, pattern=r"^[A-Za-z][A-Za-z0-9-]{1,31}$")
+    instance_type: str | None = Field(None, pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
     instance_count: int | None = Field(None, ge=1)
+    processes_per_instance: int | None = Field(None, ge=1)
     tier: Literal["spot", "standard"] | None = None
     timeout: int | None = Field(None, ge=1)
+    identity: Literal["user", "managed"] | None = None
+    shm_size: str | None = Field(None, pattern=r"^[1-9][0-9]*[kmgKMG]$")
 
 
 def _teacher(value: Any) -> Any:
@@ -179,7 +187,7 @@ class DistillationJob(Part):
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}$")
     description: str | None = None
-    experiment_name: str | None = Field(None, pattern=r"^[\w -]{1,128}$")
+    experiment_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")
     teacher_model: Annotated[TeacherModel, BeforeValidator(_teacher)]
     student_model: str
     training_data: str

@@ -12,6 +12,7 @@ from tiny_model import write_tiny_model
 from azure_distill import DistillationJob, DistillClient
 from azure_distill.client import DistillClient as Client
 from azure_distill.errors import ConfigurationError, JobFailed, NotFound
+from azure_distill.local.backend import LocalBackend
 from azure_distill.samples import generate
 
 
@@ -61,6 +62,7 @@ def test_the_code_for_azure_runs_here(folder: Path, monkeypatch: pytest.MonkeyPa
     assert kept.lineage["teacher"] == "deepseek-v3"
     assert len(kept.lineage["data"]["training_data"]) == 64
     assert kept.lineage["metrics"]["n"] > 0
+    assert isinstance(client.backend, LocalBackend)
     assert not [path for path in client.backend.home.root.rglob("*") if path.is_file() and b"k1\n" in path.read_bytes()]
 
 

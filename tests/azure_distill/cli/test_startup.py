@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from azure_distill.cli.main import VERBS
+
 SHOW_MODULES = """
 import json, sys
 sys.argv = ["azure-distill", *json.loads(sys.argv[1])]
@@ -35,9 +37,15 @@ def test_help_imports_next_to_nothing() -> None:
     assert not modules_after("--help") & heavy
 
 
-@pytest.mark.parametrize("verb", ["init", "validate", "plan", "run", "status", "report", "evaluate", "models"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_the_help_of_a_verb_imports_nothing_heavy(verb: str) -> None:
     assert not modules_after(verb, "--help") & {"pydantic", "azure", "torch", "yaml", "numpy"}
+
+
+def test_watching_a_run_here_imports_no_azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").write_text('{"subscription_id": "s", "resource_group": "g", "workspace_name": "w"}')
+    monkeypatch.chdir(tmp_path)
+    assert "azure" not in modules_after("list")
 
 
 @pytest.mark.parametrize("verb", ["validate", "plan"])

@@ -183,3 +183,17 @@ def test_any_values_are_a_job_or_a_list_of_problems(values: dict[str, object]) -
     with pytest.raises(InvalidJob) as caught:
         DistillationJob(**values)
     assert all(problem.message for problem in caught.value.problems)
+
+
+def test_a_cluster_has_a_size_and_tier_of_its_own(folder: Path) -> None:
+    text = VALID + "compute:\n  default: {compute: gpu, instance_type: Standard_E4ds_v5}\n"
+    (problem,) = problems(folder, text)
+    assert (problem.line, problem.field) == (7, "compute.default.instance_type")
+    text = VALID + "compute: {default: {compute: serverless, instance_type: Standard_E4ds_v5, tier: spot}}\n"
+    assert problems(folder, text) == []
+
+
+@pytest.mark.parametrize("wrong", ["shm_size: 16", "shm_size: lots", "identity: mine", "instance_count: 0", "gpus: 2"])
+def test_nonsense_about_compute_is_refused(folder: Path, wrong: str) -> None:
+    (problem,) = problems(folder, VALID + f"compute: {{student_finetune: {{{wrong}}}}}\n")
+    assert problem.field == f"compute.student_finetune.{wrong.partition(':')[0]}"

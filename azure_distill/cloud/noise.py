@@ -1,0 +1,44 @@
+"""What the SDK says to nobody's use: warnings about its own preview classes, and blank coloured lines."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def quiet_loggers() -> None:
+    """To be called after azure.ai.ml was imported, which sets its logger's level itself."""
+    logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)
+    logging.getLogger("azure.identity").setLevel(logging.CRITICAL)  # what it says is raised too
+
+
+@contextlib.contextmanager
+def quiet_uploads() -> Iterator[None]:
+    """Keep the colour reset and blank lines that the SDK prints for each upload off standard error."""
+    with contextlib.redirect_stderr(_WithoutBlanks(sys.stderr)):
+        yield
+
+
+class _WithoutBlanks(io.TextIOBase):
+    """Passes on all but text of colours and white space only, and the line end that `print` adds to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._dropped = False
+
+    def write(self, text: str) -> int:
+        blank = not COLOUR.sub("", text).strip() and (COLOUR.search(text) is not None or self._dropped)
+        self._dropped = blank
+        if not blank:
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()

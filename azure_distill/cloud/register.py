@@ -1,0 +1,152 @@
+"""Components and environments under versions made from their content: what is unchanged is neither built nor sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from azure_distill.assets.component import Component
+from azure_distill.assets.environment import Environment, builtin_environments
+from azure_distill.assets.snapshot import Snapshot, take_snapshot
+from azure_distill.cloud.failures import translated
+from azure_distill.cloud.session import Session
+
+DIGITS = 20  # of a version: 80 bits
+WORKERS = 8
+NAMED = re.compile(r"azureml:([\w.-]+)@latest")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One asset and whether it had to be made."""
+
+    kind: str
+    name: str
+    version: str
+    new: bool
+
+    @property
+    def reference(self) -> str:
+        return f"azureml:{self.name}:{self.version}"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """A component with its files, its version and the environment that it runs in."""
+
+    component: Component
+    snapshot: Snapshot
+    environment: Environment | None
+    version: str
+
+    @property
+    def environment_reference(self) -> str:
+        if self.environment is None:
+            return self.component.environment
+        return f"azureml:{self.environment.name}:{environment_version(self.environment)}"
+
+
+def environment_version(environment: Environment) -> str:
+    return environment.hash[:DIGITS]
+
+
+def versioned(component: Component, environments: Mapping[str, Environment]) -> Versioned:
+    """The component as it is now.  What only describes it (names, descriptions) makes no new version."""
+    match = NAMED.fullmatch(component.environment)
+    environment = environments.get(match.group(1)) if match else None
+    snapshot = take_snapshot(component)
+    described = {
+        "inputs": {name: _without_description(asdict(port)) for name, port in component.inputs.items()},
+        "outputs": {name: _without_description(asdict(port)) for name, port in component.outputs.items()},
+        "command": component.command,
+        "environment": environment.hash if environment else component.environment,
+        "environment_variables": dict(component.environment_variables),
+        "is_deterministic": component.is_deterministic,
+        "code": snapshot.hash,
+    }
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    return Versioned(component, snapshot, environment, digest[:DIGITS])
+
+
+class Registrar:
+    """Sees that assets exist in the workspace."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def components(self, components: Iterable[Component]) -> list[Registered]:
+        """Every component, and the environments of those that are new; one request for what is there already."""
+        known = builtin_environments()
+        wanted = {component.name: versioned(component, known) for component in components}
+        with ThreadPoolExecutor(WORKERS) as pool:
+            there = dict(zip(wanted, pool.map(self._has_component, wanted.values()), strict=True))
+        missing = [item for name, item in wanted.items() if not there[name]]
+        needed = {item.environment.name: item.environment for item in missing if item.environment}
+        found = [self.environment(environment) for environment in needed.values()]
+        for item in missing:
+            self._create(item)
+        for name, item in wanted.items():
+            found.append(Registered("component", name, item.version, new=not there[name]))
+        return found
+
+    def environment(self, environment: Environment) -> Registered:
+        """One environment; its image is built by Azure ML when a job first needs it."""
+        from azure.ai.ml import load_environment
+
+        version = environment_version(environment)
+        operations = self._session.ml.environments
+        with translated(f"register the environment {environment.name}"):
+            there = _exists(lambda: operations.get(environment.name, version))
+            if not there:
+                made = load_environment(environment.path, params_override=[{"version": version}])
+                operations.create_or_update(made)
+        return Registered("environment", environment.name, version, new=not there)
+
+    def _has_component(self, item: Versioned) -> bool:
+        with translated(f"look up the component {item.component.name}"):
+            return _exists(lambda: self._session.ml.components.get(item.component.name, item.version))
+
+    def _create(self, item: Versioned) -> None:
+        """Upload exactly the files that the version was made from, and register the component that runs in them."""
+        from azure.ai.ml import load_component
+        from azure.core.exceptions import ResourceExistsError
+
+        component = item.component
+        with tempfile.TemporaryDirectory() as folder, translated(f"register the component {component.name}"):
+            code = Path(folder) / component.name
+            item.snapshot.copy_to(code)
+            changes: list[dict[str, Any]] = [
+                {"version": item.version},
+                {"code": str(code)},
+                {"additional_includes": []},
+                {"environment": item.environment_reference},
+            ]
+            made = load_component(component.path, params_override=changes)
+            try:
+                self._session.ml.components.create_or_update(made)
+            except ResourceExistsError:  # somebody registered the same content at the same time
+                self._session.ml.components.get(component.name, item.version)
+
+
+def _exists(get: Callable[[], object]) -> bool:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        get()
+    except ResourceNotFoundError:
+        return False
+    return True
+
+
+def _without_description(port: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in port.items() if key != "description"}

@@ -1,0 +1,31 @@
+"""Where a model comes from, in the words that its registration keeps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def lineage(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Job, teacher, student, task and hashes of a plan in its JSON form.
+
+    `prompt_hash` changes with anything that changes what the teacher is asked for a row.
+    """
+    job = plan["job"]
+    inputs = {name: step.get("inputs", {}) for name, step in plan["steps"].items()}
+    prepared, asked = inputs.get("prepare_data", {}), inputs.get("teacher_inference", {})
+    teacher = job.get("teacher_model")
+    return {
+        "job": job,
+        "teacher": teacher.get("name") if isinstance(teacher, dict) else teacher,
+        "student": job.get("student_model"),
+        "task": json.loads(prepared["task"]) if "task" in prepared else None,
+        "job_hash": _hash(job),
+        "prompt_hash": _hash([asked.get("task"), asked.get("sampling")]) if asked else None,
+    }
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

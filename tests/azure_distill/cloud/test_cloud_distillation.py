@@ -1,0 +1,141 @@
+"""The whole way: a job file, submitted by the command line, run by the four components from what was uploaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback_teacher import LoopbackTeacher
+
+from azure_distill.samples import generate
+from tests.emulator.fixture import Azure
+
+CANARY = "canary-5f1c0de"
+JOB = """\
+name: tickets
+task_type: classification
+labels: [billing, delivery, account, technical, returns]
+teacher_model: {{name: gpt-4.1, endpoint: {url}, {auth}, deployment: big, sampling: {{max_tokens: 16}}}}
+student_model: nano-llama
+training_data: training_data.jsonl
+validation_data: validation_data.jsonl
+test_data: test_data.jsonl
+hyperparameters: {{num_epochs: 1, learning_rate: 1e-3, seed: 1}}
+compute: {{student_finetune: {{compute: gpu-cluster}}}}
+"""
+
+
+class Shell:
+    """A user's shell in a folder with a job, its rows and the workspace's config.json."""
+
+    def __init__(self, folder: Path, azure: Azure) -> None:
+        self.folder, self.azure = folder, azure
+        self.environ = {**os.environ, **azure.variables}
+        azure.write_config(folder)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "azure_distill", *arguments]
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Standard output of a verb that ends with `code`."""
+        done = subprocess.run(
+            self.command(*arguments), cwd=self.folder, env=self.environ, capture_output=True, text=True
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "--json", code=code))
+
+
+@pytest.fixture
+def shell(azure: Azure, tmp_path: Path) -> Shell:
+    rows = list(generate("classification", 60, 1))
+    for name, part in (("training", rows[:40]), ("validation", rows[40:50]), ("test", rows[50:])):
+        (tmp_path / f"{name}_data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    return Shell(tmp_path, azure)
+
+
+def write_job(shell: Shell, url: str, auth: str) -> str:
+    (shell.folder / "job.yaml").write_text(JOB.format(url=url, auth=auth))
+    return "job.yaml"
+
+
+def test_a_job_runs_in_azure_as_it_runs_here(shell: Shell) -> None:
+    azure = shell.azure
+    azure.workspace.connections["big-teacher"] = ("https://teacher.example", CANARY)
+    with LoopbackTeacher(answer=lambda body: "billing", key=CANARY, model="big") as teacher:
+        job = write_job(shell, teacher.url, "connection: big-teacher")
+        there = shell.json("submit", job, "--watch")
+        asked = len(teacher.requests)
+        assert there["status"] == "Completed"
+        assert {name: step["status"] for name, step in there["steps"].items()} == dict.fromkeys(
+            ("prepare_data", "teacher_inference", "student_finetune", "evaluation"), "Completed"
+        )
+        (shell.folder / "secret.yaml").write_text(JOB.format(url=teacher.url, auth="api_key_env: TEACHER_KEY"))
+        shell.environ["TEACHER_KEY"] = CANARY
+        here = shell.json("run", "secret.yaml")
+        assert len(teacher.requests) == 2 * asked
+        shell.json("submit", job, "--watch")
+        assert len(teacher.requests) == 2 * asked, "answers that were paid for are asked for again"
+    for role, contender in here["metrics"]["contenders"].items():
+        timeless = {name: value for name, value in contender["metrics"].items() if name != "inference_time"}
+        assert {name: there["metrics"]["contenders"][role]["metrics"][name] for name in timeless} == timeless
+    assert shell.json("download", there["name"], "evaluation.report")["folders"]
+    assert (shell.folder / there["name"] / "evaluation" / "report" / "report.html").stat().st_size > 1000
+    shell.run("register", there["name"], "--name", "tickets-small")
+    evaluated = shell.json("evaluate", "tickets-small", "--test-data", "test_data.jsonl", "--azure")
+    assert evaluated["metrics"]["contenders"]["student"]["n"] == 10
+    assert not [str(call) for call in azure.recorder.calls if CANARY in call.text() and "connections" not in call.path]
+    assert azure.recorder.unexpected == []
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(shell: Shell) -> None:
+    with LoopbackTeacher(answer=lambda body: "billing", latency=60, model="big") as teacher:
+        job = write_job(shell, teacher.url, "auth: none")
+        process = subprocess.Popen(
+            shell.command("submit", job, "--watch"),
+            cwd=shell.folder,
+            env=shell.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not shell.azure.workspace.runs and process.poll() is None:
+            time.sleep(0.1)
+        name = next(iter(shell.azure.workspace.runs))
+        shell.azure.wait_for(name, "Running")
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+        assert process.returncode == 130, said
+        assert f"azure-distill watch {name}" in said
+        assert f"azure-distill cancel {name}" in said
+        assert shell.azure.run(name).status == "Running"
+        assert shell.json("cancel", name)["status"] == "Canceled"
+        shell.run("watch", name, code=11)
+
+
+def test_components_are_registered_once_and_the_doctor_is_content(shell: Shell) -> None:
+    first = shell.run("components", "register").splitlines()
+    again = shell.run("components", "register").splitlines()
+    assert {line.split(" ")[0] for line in first} == {"+"}
+    assert {line.split(" ")[0] for line in again} == {"="}
+    assert [line.split()[-1] for line in first if " component " in line] == [line.split()[-1] for line in again]
+    findings = {finding["subject"]: finding for finding in shell.json("doctor")}
+    assert all(finding["ok"] for finding in findings.values())
+    assert "gpu-cluster" in findings["compute"]["told"]
+    assert findings["identity"]["told"].startswith("application")
+    assert [run["name"] for run in shell.json("list", "--azure")] == []
+
+
+def test_an_unknown_name_ends_with_5_and_an_unknown_workspace_too(shell: Shell) -> None:
+    shell.run("status", "nothing", code=5)
+    shell.run("status", "nothing", "--workspace", "no-such-workspace", code=5)
