@@ -100,5 +100,10 @@ def count(value: float) -> str:
     return f"{value / 1e6:.3g}\u00a0M" if value >= 100_000 else f"{value:,.0f}"
 
 
+def money(value: float) -> str:
+    """US dollars, `$0.021`, `$12.40`."""
+    return f"${value:,.2f}" if value >= 1 else f"${value:.2g}"
+
+
 def rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -53,7 +53,13 @@ def contender(name: str, value: float, weight: int, latency: float, **more: Any)
         "kind": "local",
         "n": 40,
         "metrics": {"accuracy": {"value": value, "low": value - 0.1, "high": min(1.0, value + 0.1), "n": 40}},
-        "agreement": None,
+        "kl_to_teacher": {"value": 0.25, "low": 0.2, "high": 0.3, "n": 40},
+        "perplexity": {"value": 12.0, "low": 11.0, "high": 13.0, "n": 40, "bits_per_byte": 0.8},
+        "calibration": {
+            "ece": 0.1,
+            "n": 40,
+            "bins": [{"low": 0.9, "high": 1.0, "n": 40, "confidence": 0.95, "accuracy": 0.85}],
+        },
         "latency_ms": {
             "p50": latency,
             "p95": 2 * latency,
@@ -63,6 +69,9 @@ def contender(name: str, value: float, weight: int, latency: float, **more: Any)
         },
         "tokens_per_s": 100.0,
         "rows_per_s": 10.0,
+        "ttft_ms": {"p50": latency / 4, "p95": latency / 2, "n": 3},
+        "queries_per_hour": {"1": 3.6e6 / latency, "8": 7.2e6 / latency},
+        "usd_per_1000_requests": None,
         "parameters": weight // 4,
         "weight_bytes": weight,
         "peak_memory_bytes": 2 * weight,
@@ -83,7 +92,7 @@ def document() -> dict[str, Any]:
         "basis": "reference",
         "rows": {"test": 40, "with_reference": 40, "without_reference": 0},
         "contenders": {
-            "teacher": contender(EVIL, 0.9, 4_000_000, 100.0),
+            "teacher": contender(EVIL, 0.9, 4_000_000, 100.0, usd_per_1000_requests=0.0214),
             "baseline": {"name": "b", "status": "failed", "kind": "local", "error": EVIL, "n": 0, "metrics": {}},
             "student": contender("student " + EVIL, 0.8, 40_000, 2.0),
         },
@@ -152,6 +161,7 @@ def test_the_page_has_every_chart_and_says_what_each_shows(document: dict[str, A
         "Latency",
         "F1 by label",
         "Confusion of the student",
+        "Calibration",
         "Training loss",
     ]
 
@@ -174,6 +184,15 @@ def test_the_tables_show_the_figures(document: dict[str, Any]) -> None:
     assert lines["Throughput (batch 16, rows/s)"][2] == "50 ×"
     accuracy = next(line for line in figure_rows(document) if line.name == "Accuracy")
     assert [cell.main for cell in accuracy.cells] == ["90.0\u00a0%", "–", "80.0\u00a0%"]
+    shown = {line.name: [(cell.main, cell.note) for cell in line.cells] for line in figure_rows(document)}
+    assert shown["KL to the teacher"][2] == ("0.250", "0.200–0.300, n\u00a0=\u00a040")
+    assert shown["Calibration error"][2] == ("10.0\u00a0%", "n\u00a0=\u00a040")
+    assert shown["Perplexity of the references"][2] == ("12", "0.8 bits a byte, n\u00a0=\u00a040")
+    assert "Facts recalled" not in shown
+    costs = {(line.name, line.note): [cell.main for cell in line.cells] for line in figure_rows(document)}
+    assert costs["Time to first token", "median, in process, batch 1"] == ["25.0\u00a0ms", "–", "0.50\u00a0ms"]
+    assert costs["Queries per hour", "batch 8"] == ["72,000", "–", "3,600,000"]
+    assert costs["Price of 1,000 requests", "at the endpoint's prices"] == ["$0.021", "–", "–"]
     assert [card.label for card in cards(document)] == [
         "Accuracy",
         "Kept of the teacher",

@@ -67,7 +67,9 @@ def test_a_gate_that_cannot_be_read_is_refused(gate: Any, text: str) -> None:
 def figures(**student: Any) -> dict[str, Any]:
     return {
         "contenders": {
-            "student": {"status": "ok", "metrics": {"accuracy": {"value": 0.91}}, "weight_bytes": 3e6} | student
+            "student": {"status": "ok", "metrics": {"accuracy": {"value": 0.91}}, "weight_bytes": 3e6}
+            | {"calibration": {"ece": 0.08}, "kl_to_teacher": {"value": 0.2}}
+            | student
         },
         "comparisons": {"accuracy": {"gain": {"value": 0.3}, "retention": {"value": 0.95}}},
     }
@@ -83,6 +85,8 @@ def figures(**student: Any) -> dict[str, Any]:
         ({"min_accuracy_gain": 0.25, "min_retention": 0.9}, True),
         ({"min_retention": 0.96}, False),
         ({"max_weight_bytes": 1e6}, False),
+        (["ece <= 0.1", "kl_to_teacher < 0.5"], True),
+        (["ece < 0.05"], False),
     ],
 )
 def test_a_gate_passes_when_all_its_checks_do(gate: Any, passed: bool) -> None:
@@ -102,6 +106,8 @@ def test_what_was_not_measured_has_not_passed() -> None:
     result = judge(load({"gate": ["macro_f1_gain >= -1"]}).gate, figures())
     assert result["passed"] is False
     assert result["checks"][0]["reason"] == "not measured: needs the untrained student"
+    result = judge(load({"gate": ["perplexity <= 10"]}).gate, figures())
+    assert result["checks"][0]["reason"] == "not measured: this student, task or data has none"
 
 
 def test_a_student_that_failed_fails_the_gate_even_without_checks() -> None:
