@@ -16,12 +16,13 @@ from evaluation.join import Joined, join
 from evaluation.metrics import Metric, build
 from evaluation.page import write_page
 from evaluation.settings import ROLES
+from evaluation.tracking import track
 from shared.errors import InvalidInput
 from shared.rows import write_json
 
 
 def main(argv: Sequence[str]) -> None:
-    """Evaluate, and write metrics.json, predictions.jsonl and report.html."""
+    """Evaluate, write metrics.json, predictions.jsonl and report.html, and track the figures."""
     arguments = parse(argv)
     test = inspect(arguments.data)
     stored = stored_answers(arguments.responses, test) if arguments.responses else None
@@ -36,6 +37,7 @@ def main(argv: Sequence[str]) -> None:
     document = build_document(arguments, test, stored, outcomes, joined, by_role, comparisons, metrics)
     write_json(arguments.report / "metrics.json", document)
     write_page(arguments, document, joined, stored)
+    track(document)
     for sentence in (*document["summary"], *document["notes"]):
         print(sentence, flush=True)
 
