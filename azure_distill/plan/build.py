@@ -239,9 +239,9 @@ class _Builder:
         job = self.job
         names = {"student": f"{job.student_model}, distilled", "teacher": job.teacher_model.name}
         names |= {"baseline": f"{job.student_model}, untrained", "gold_only": f"{job.student_model}, gold rows only"}
-        gates = job.evaluation.model_dump(include={"min_accuracy_gain", "min_retention"}, exclude_none=True)
         settings: dict[str, Any] = {"names": names, "lineage": self._lineage()}
-        settings |= {"gate": gates} if gates else {}
+        settings |= job.evaluation.model_dump(include={"min_accuracy_gain", "min_retention"}, exclude_none=True)
+        settings |= {"gate": job.evaluation.gate} if job.evaluation.gate else {}
         settings |= {"metrics": job.evaluation.metrics} if job.evaluation.metrics else {}
         if job.teacher_model.sampling.max_tokens:
             settings["max_new_tokens"] = job.teacher_model.sampling.max_tokens

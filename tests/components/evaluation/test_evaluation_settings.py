@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from evaluation.gate import judge
+from azure_distill.spec.job import GATE_CHECK, GATE_FIGURES, METRICS
+from evaluation.gate import FORM, judge
 from evaluation.settings import Settings, load_settings
 from shared.errors import InvalidInput
 from shared.tasks import load_task
@@ -124,3 +128,22 @@ def test_a_student_that_failed_fails_the_gate_even_without_checks() -> None:
 def test_the_gates_metrics_are_measured_though_nobody_asked_to_report_them() -> None:
     settings = load({"metrics": ["accuracy"], "gate": ["macro_f1 >= 0.5", "inference_time <= 10"]})
     assert settings.quality_metrics == ("accuracy", "macro_f1")
+
+
+@pytest.mark.parametrize("kind", ["nli", "math", "conversation"])
+def test_the_job_file_knows_the_figures_that_a_gate_can_name(kind: str) -> None:
+    names = [*METRICS[kind], *GATE_FIGURES, "accuracy_gain", "accuracy_retention"]
+    checks = load({"gate": [f"{name} >= 0" for name in names]}, kind).gate
+    assert len(checks) == len(names)
+    known = problems({"gate": ["nonsense >= 0"]}, kind).partition("known: ")[2].strip(")")
+    assert set(known.split(", ")) == set(names) - {"accuracy_retention"}
+
+
+@given(st.from_regex(GATE_CHECK, fullmatch=True))
+def test_what_the_job_file_takes_for_a_check_is_one(text: str) -> None:
+    assert FORM.fullmatch(text)
+
+
+@given(st.from_regex(FORM, fullmatch=True))
+def test_every_check_can_be_written_in_a_job_file(text: str) -> None:
+    assert re.match(GATE_CHECK, text)
