@@ -22,7 +22,7 @@ from evaluation.statistics import (
 )
 
 Figure = dict[str, Any]
-AGAINST = {"gain": "baseline", "over_gold_only": "gold_only", "to_teacher": "teacher"}
+AGAINST = {"gain": "baseline", "over_gold_only": "gold_only", "over_other": "other", "to_teacher": "teacher"}
 
 
 def quality(joined: Joined, metrics: Mapping[str, Metric], draws: int, seed: int) -> tuple[Figure, Figure]:

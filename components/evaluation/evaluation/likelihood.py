@@ -36,7 +36,7 @@ def likelihoods(asker: Asker, rows: Sequence[Row]) -> list[Likelihood | None]:
     places = list(texts)
     together = [[*prompt, *answer] for prompt, answer in texts.values()]
     longest = max((len(answer) for _, answer in texts.values()), default=1)
-    vocabulary = int(asker.model.get_input_embeddings().weight.shape[0])
+    vocabulary = len(asker.tokenizer)
     for batch in length_batches(together, max(1, min(BATCH, CELLS // (vocabulary * longest)))):
         answers = [texts[places[index]][1] for index in batch]
         nats = _nats(asker.model, [together[index] for index in batch], answers, int(asker.tokenizer.pad_token_id))

@@ -11,7 +11,7 @@ from evaluation.suggest import unknown
 from shared.errors import InvalidInput, Problem, load_json
 from shared.tasks import Task
 
-ROLES = ("teacher", "baseline", "gold_only", "student")
+ROLES = ("teacher", "baseline", "gold_only", "other", "student")
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from evaluation.figures import AGAINST
 from evaluation.metrics import LATENCY, PERCENT
 from evaluation.wording import (
     IN_PROCESS,
+    ROLE_NAMES,
     amount,
     count,
     milliseconds,
@@ -96,19 +98,20 @@ def reduction_rows(document: Mapping[str, Any]) -> list[Line]:
     return lines
 
 
+def comparison_columns(document: Mapping[str, Any]) -> dict[str, str]:
+    """Whom the student is compared with: the comparisons that some metric has, with their headings."""
+    headings = {key: ROLE_NAMES[role] for key, role in AGAINST.items()} | {"retention": "kept of the teacher"}
+    return {key: name for key, name in headings.items() if any(key in m for m in document["comparisons"].values())}
+
+
 def comparison_rows(document: Mapping[str, Any]) -> list[Line]:
-    """The student against the others on the rows that both answered."""
-    lines = []
-    for name, found in document["comparisons"].items():
-        cells = [_difference_cell(name, found.get(key)) for key in ("gain", "over_gold_only", "to_teacher")]
-        kept = found.get("retention")
-        if kept:
-            cells.append(Cell(percent(kept["value"]), percent_span(kept)))
-        else:
-            cells.append(Cell())
-        if any(cell.main != NONE for cell in cells):
-            lines.append(Line(title(name), cells=cells))
-    return lines
+    """The student against the others on the rows that both answered, by `comparison_columns`."""
+    columns = comparison_columns(document)
+    return [
+        Line(title(name), cells=[_comparison_cell(key, name, found.get(key)) for key in columns])
+        for name, found in document["comparisons"].items()
+        if found
+    ]
 
 
 def _quality_cell(name: str, figure: Mapping[str, Any] | None) -> Cell:
@@ -190,9 +193,11 @@ def _queries(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
         yield Line("Queries per hour", f"batch {batch}", cells)
 
 
-def _difference_cell(name: str, figure: Mapping[str, Any] | None) -> Cell:
+def _comparison_cell(key: str, name: str, figure: Mapping[str, Any] | None) -> Cell:
     if not figure:
         return Cell()
+    if key == "retention":
+        return Cell(percent(figure["value"]), percent_span(dict(figure)))
     interval = points_span(name, dict(figure))
     note = f"{interval}, {p_value(figure['p'])}" if interval else p_value(figure["p"])
     return Cell(points(name, figure["value"]), note)

@@ -30,6 +30,7 @@ def summary(metrics: Mapping[str, Any]) -> list[str]:
     return [
         *(_comparison(metrics, "gain", "baseline")),
         *(_comparison(metrics, "over_gold_only", "gold_only")),
+        *(_comparison(metrics, "over_other", "other")),
         *_retention(metrics),
         *_teacher(metrics),
         *_speed(metrics),

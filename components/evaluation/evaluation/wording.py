@@ -11,11 +11,12 @@ ROLE_NAMES = {
     "teacher": "teacher",
     "baseline": "untrained student",
     "gold_only": "student trained on the gold rows alone",
+    "other": "other model",
     "student": "distilled student",
 }
 
 
-SHORT_NAMES = {"teacher": "teacher", "baseline": "untrained", "gold_only": "gold only", "student": "student"}
+SHORT_NAMES = ROLE_NAMES | {"baseline": "untrained", "gold_only": "gold only", "other": "other", "student": "student"}
 
 
 def title(metric: str) -> str:

@@ -184,6 +184,7 @@ def test_a_hosted_teacher_is_timed_like_the_student_and_is_the_yardstick_without
         data=tmp_path / "data",
         teacher_model=models["teacher"],
         student_model=models["student"],
+        other_model=models["baseline"],
         task=label_task,
         settings='{"latency_rows": 3, "bootstrap": 200}',
         report=tmp_path / "report",
@@ -192,6 +193,9 @@ def test_a_hosted_teacher_is_timed_like_the_student_and_is_the_yardstick_without
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
     teacher, student = metrics["contenders"]["teacher"], metrics["contenders"]["student"]
     assert metrics["basis"] == "teacher"
+    assert list(metrics["contenders"]) == ["teacher", "other", "student"]
+    gap = student["metrics"]["accuracy"]["value"] - metrics["contenders"]["other"]["metrics"]["accuracy"]["value"]
+    assert metrics["comparisons"]["accuracy"]["over_other"]["value"] == pytest.approx(gap)
     assert teacher["kind"] == "local"
     assert list(teacher["metrics"]) == ["inference_time"]
     assert teacher["latency_ms"]["how"] == student["latency_ms"]["how"]

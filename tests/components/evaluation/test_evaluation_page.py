@@ -9,7 +9,7 @@ import pytest
 from evaluation.charts import all_charts
 from evaluation.page import facts, render
 from evaluation.svg import Axis, Canvas, linear_ticks
-from evaluation.tables import cards, comparison_rows, figure_rows, reduction_rows
+from evaluation.tables import cards, comparison_columns, comparison_rows, figure_rows, reduction_rows
 from evaluation.wording import ROLE_NAMES, SHORT_NAMES, count, milliseconds, points, size
 
 EVIL = "</script><script>alert('x')</script> & \"quoted\" <img src=http://evil.example/x onerror=alert(1)>"
@@ -130,6 +130,7 @@ def page(document: dict[str, Any]) -> str:
             "figures": figure_rows(document),
             "reductions": reduction_rows(document),
             "comparisons": comparison_rows(document),
+            "compared": list(comparison_columns(document).values()),
             "charts": all_charts(document, training),
             "examples": [example],
             "kinds": ["only the teacher right"],
@@ -200,6 +201,15 @@ def test_the_tables_show_the_figures(document: dict[str, Any]) -> None:
         "Times as fast",
         "Times as small",
     ]
+
+
+def test_only_whom_there_is_stands_in_the_comparison(document: dict[str, Any]) -> None:
+    assert list(comparison_columns(document).values()) == ["untrained student", "teacher", "kept of the teacher"]
+    kept = document["retention"]
+    document["comparisons"]["macro_f1"] = {"retention": kept, "over_other": document["gain"]}
+    assert list(comparison_columns(document)) == ["gain", "over_other", "to_teacher", "retention"]
+    cells = [[cell.main for cell in line.cells] for line in comparison_rows(document)]
+    assert cells == [["+30.0", "–", "+30.0", "90.0\u00a0%"], ["–", "+30.0", "–", "90.0\u00a0%"]]
 
 
 def test_facts_are_flattened_and_long_lists_cut() -> None:
