@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ import click
 from azure_distill.cli.options import json_option, local_client, run_argument
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from azure_distill.backend import Run
 
 
@@ -38,8 +40,8 @@ def download_command(run: str, output: str | None, target: str | None, as_json: 
 @click.option("--open", "browse", is_flag=True, help="Open the report in a browser.")
 @json_option
 def report_command(runs: tuple[str, ...], browse: bool, as_json: bool) -> None:
-    """Compare the models of each RUN (the newest by default) and print where the HTML report lies."""
-    from azure_distill.cli.render import comparison, console, print_json, verdict
+    """Compare the models of a RUN (the newest by default), or the students of several; print where the reports lie."""
+    from azure_distill.cli.render import console, print_json
 
     client = local_client()
     states = [client.jobs.get(run) for run in runs or ("last",)]
@@ -47,16 +49,27 @@ def report_command(runs: tuple[str, ...], browse: bool, as_json: bool) -> None:
     if as_json:
         print_json([{"run": s.name, "report": str(reports[s.name]), "metrics": s.metrics} for s in states])
         return
-    screen = console()
-    for state in states:
-        if len(states) > 1:
-            screen.print(state.name, style="bold")
-        screen.print(comparison(state.metrics))
-        for line in verdict(state.metrics):
-            screen.print(line, markup=False)
-        print(f"\nreport: {reports[state.name]}", file=sys.stdout)
+    for line in _one(states[0]) if len(reports) == 1 else _several(states):
+        console().print(line, markup=False)
+    print()
+    for report in reports.values():
+        print(f"report: {report}")
         if browse:
-            click.launch(str(reports[state.name]))
+            click.launch(str(report))
+
+
+def _one(run: Run) -> list[Table | str]:
+    from azure_distill.cli.render import comparison, verdict
+
+    return [comparison(run.metrics), *verdict(run.metrics)]
+
+
+def _several(runs: Sequence[Run]) -> list[Table | str]:
+    from azure_distill.cli.render import comparison_of_runs, same_test_rows
+
+    metrics = {run.name: run.metrics for run in runs}
+    warning = "The runs were measured on different test rows: their figures cannot be compared."
+    return [comparison_of_runs(metrics), *([] if same_test_rows(metrics) else [warning])]
 
 
 def report_file(run: Run) -> Path:
