@@ -64,13 +64,14 @@ def trade_off(document: Mapping[str, Any]) -> Chart | None:
     canvas.text((52 + WIDTH) / 2, 292, "median latency of one request (logarithmic)", "axis", "middle")
     weights = {role: document["contenders"][role].get("weight_bytes") for role in known}
     largest = max((value for value in weights.values() if value), default=1)
-    for role, figure in known.items():
+    taken: list[tuple[float, float]] = []
+    for role, figure in sorted(known.items(), key=lambda item: -item[1]["value"]):
         radius = max(5.0, 26 * (weights[role] / largest) ** 0.5) if weights[role] else 7.0
         tip = f"{ROLE_NAMES[role]}: {amount(name, figure['value'])}, {milliseconds(latency[role])}"
         centre = (x(latency[role]), y(figure["value"]))
         canvas.circle(*centre, radius, f"bubble {role}", tip)
         sized = f"{SHORT_NAMES[role]}, {size(weights[role])}" if weights[role] else SHORT_NAMES[role]
-        _beside(canvas, centre, radius, sized)
+        _beside(canvas, centre, radius, sized, taken)
     caption = "Up and to the left is better; the area of a circle is the size of the weights, where it is known."
     return Chart("Quality, latency and size", caption, canvas)
 
@@ -142,9 +143,14 @@ def _latency(document: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _beside(canvas: Canvas, centre: tuple[float, float], radius: float, label: str) -> None:
-    """A label right of its circle, or left of it where the drawing ends."""
+def _beside(
+    canvas: Canvas, centre: tuple[float, float], radius: float, label: str, taken: list[tuple[float, float]]
+) -> None:
+    """A label right of its circle, or left of it where the drawing ends; lower where one of `taken` is in the way."""
     x, y = centre
+    while any(abs(x - other_x) < 6.2 * len(label) and abs(y - other_y) < 13 for other_x, other_y in taken):
+        y += 2
+    taken.append((x, y))
     if x + radius + 6.2 * len(label) > canvas.width:
         canvas.text(x - radius - 5, y + 4, label, "name", "end")
     else:
