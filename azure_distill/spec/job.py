@@ -152,6 +152,18 @@ class Distillation(Part):
     weight: Share | None = None
 
 
+class Judge(Part):
+    """A model that is asked which answer is better, the student's or the teacher's, on at most `rows` test rows.
+
+    `endpoint` is the base address of an OpenAI-compatible API; `api_key_env` names the variable with its key.
+    """
+
+    endpoint: str = Field(pattern=r"^https?://[^\s'@]+$")
+    model: str
+    api_key_env: EnvironmentName | None = None
+    rows: int = Field(100, ge=1)
+
+
 class Evaluation(Part):
     """What is measured on the held-out rows, and what the student must reach before it can be registered.
 
@@ -163,6 +175,7 @@ class Evaluation(Part):
     min_accuracy_gain: float | None = Field(None, ge=-1, le=1)
     min_retention: float | None = Field(None, ge=0)
     gate: list[str] = []
+    judge: Judge | None = None
     gold_baseline: bool = False
 
 

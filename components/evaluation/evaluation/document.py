@@ -50,6 +50,7 @@ def build_document(
         "comparisons": comparisons,
         "retention": headline.get("retention"),
         "gain": headline.get("gain"),
+        "judge": joined.judgement,
         "majority_share": _majority_share(joined),
         "reductions": reductions(contenders, settings.headline),
         "signatures": {name: metric.signature for name, metric in metrics.items() if metric.signature},

@@ -61,6 +61,7 @@ class Joined:
     calibration: dict[str, Calibration] = field(default_factory=dict)
     answered: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    judgement: dict[str, Any] | None = None
 
 
 def join(

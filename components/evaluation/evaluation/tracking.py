@@ -40,6 +40,7 @@ def flat(document: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def _figures(document: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
     for name in ("retention", "gain"):
         yield name, (document[name] or {}).get("value")
+    yield "judge", (document.get("judge") or {}).get("value")
     yield "gate_passed", document["gate"]["passed"]
     for role, contender in document["contenders"].items():
         for name, figure in contender["metrics"].items():
