@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from azure_distill.cli.options import Place, json_option, place_options, run_argument
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from azure_distill.backend import Run
 
 
 @click.command("download")
@@ -35,11 +41,11 @@ def download_command(run: str, output: str | None, target: str | None, place: Pl
 @place_options
 @json_option
 def report_command(runs: tuple[str, ...], browse: bool, place: Place, as_json: bool) -> None:
-    """Compare the models of each RUN (the newest by default) and print where the HTML report lies.
+    """Compare the models of a RUN (the newest by default), or the students of several; print where the reports lie.
 
     The report of a run in Azure is downloaded into a folder of the run's name.
     """
-    from azure_distill.cli.render import comparison, console, print_json, verdict
+    from azure_distill.cli.render import console, print_json
 
     clients = [(place.client(run), run) for run in runs or ("last",)]
     states = [client.jobs.get(run) for client, run in clients]
@@ -48,12 +54,24 @@ def report_command(runs: tuple[str, ...], browse: bool, place: Place, as_json: b
         print_json([{"run": s.name, "report": str(reports[s.name]), "metrics": s.metrics} for s in states])
         return
     screen = console()
-    for state in states:
-        if len(states) > 1:
-            screen.print(state.name, style="bold")
-        screen.print(comparison(state.metrics))
-        for line in verdict(state.metrics):
-            screen.print(line, markup=False, soft_wrap=not screen.is_terminal)
-        print(f"\nreport: {reports[state.name]}", file=sys.stdout)
+    for line in _one(states[0]) if len(reports) == 1 else _several(states):
+        screen.print(line, markup=False, soft_wrap=isinstance(line, str) and not screen.is_terminal)
+    print()
+    for report in reports.values():
+        print(f"report: {report}")
         if browse:
-            click.launch(str(reports[state.name]))
+            click.launch(str(report))
+
+
+def _one(run: Run) -> list[Table | str]:
+    from azure_distill.cli.render import comparison, verdict
+
+    return [comparison(run.metrics), *verdict(run.metrics)]
+
+
+def _several(runs: Sequence[Run]) -> list[Table | str]:
+    from azure_distill.cli.render import comparison_of_runs, same_test_rows
+
+    metrics = {run.name: run.metrics for run in runs}
+    warning = "The runs were measured on different test rows: their figures cannot be compared."
+    return [comparison_of_runs(metrics), *([] if same_test_rows(metrics) else [warning])]

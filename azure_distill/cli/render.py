@@ -108,26 +108,61 @@ ROLES = {
     "teacher": "teacher",
     "baseline": "untrained student",
     "gold_only": "gold rows only",
+    "other": "other model",
     "student": "distilled student",
 }
 
 
 def comparison(metrics: Mapping[str, Any]) -> Table:
     """The contenders of an evaluation side by side: quality with its 95 % interval, speed, size."""
-    from rich.table import Table
     from rich.text import Text
 
     wanted = [name for name in _metric_names(metrics) if name != "inference_time"]
+    table = _figures_table("MODEL", wanted)
+    for role, contender in metrics.get("contenders", {}).items():
+        style = "bold" if role == "student" else ""
+        table.add_row(*(Text(cell, style=style) for cell in _contender(role, contender, wanted)))
+    return table
+
+
+def comparison_of_runs(runs: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The students of several runs (their metrics, by name) side by side, with what each gained and kept."""
+    from rich.text import Text
+
+    wanted = list(dict.fromkeys(name for metrics in runs.values() for name in _metric_names(metrics)))
+    wanted = [name for name in wanted if name != "inference_time"]
+    table = _figures_table("RUN", wanted)
+    for heading in ("GAIN", "RETENTION", "GATE"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, metrics in runs.items():
+        cells = _contender(name, metrics.get("contenders", {}).get("student", {}), wanted)
+        cells += [""] * (len(table.columns) - 3 - len(cells))
+        shares = [(metrics.get(key) or {}).get("value") for key in ("gain", "retention")]
+        cells += ["–" if share is None else f"{share:.3f}" for share in shares]
+        table.add_row(*map(Text, [*cells, _gate(metrics)]))
+    return table
+
+
+def _gate(metrics: Mapping[str, Any]) -> str:
+    gate = metrics.get("gate") or {}
+    return ("passed" if gate["passed"] else "FAILED") if gate.get("checks") else "–"
+
+
+def same_test_rows(runs: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the runs were measured on the same held-out rows; only then can their figures be compared."""
+    return len({(metrics.get("provenance") or {}).get("test_sha256") for metrics in runs.values()}) == 1
+
+
+def _figures_table(first: str, wanted: Sequence[str]) -> Table:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("MODEL", no_wrap=True)
+    table.add_column(first, no_wrap=True)
     table.add_column("N", justify="right")
     for name in wanted:
         table.add_column(name.upper().replace("_", " ") + " [95 %]", justify="right", no_wrap=True)
     for name in ("P50", "P95", "TOKENS/S", "PARAMETERS", "WEIGHTS"):
         table.add_column(name, justify="right", no_wrap=True)
-    for role, contender in metrics.get("contenders", {}).items():
-        style = "bold" if role == "student" else ""
-        table.add_row(*(Text(cell, style=style) for cell in _contender(role, contender, wanted)))
     return table
 
 

@@ -241,10 +241,14 @@ class _Builder:
         job = self.job
         names = {"student": f"{job.student_model}, distilled", "teacher": job.teacher_model.name}
         names |= {"baseline": f"{job.student_model}, untrained", "gold_only": f"{job.student_model}, gold rows only"}
-        gates = job.evaluation.model_dump(include={"min_accuracy_gain", "min_retention"}, exclude_none=True)
         settings: dict[str, Any] = {"names": names, "lineage": self._lineage()}
-        settings |= {"gate": gates} if gates else {}
+        settings |= job.evaluation.model_dump(include={"min_accuracy_gain", "min_retention"}, exclude_none=True)
+        settings |= {"gate": job.evaluation.gate} if job.evaluation.gate else {}
         settings |= {"metrics": job.evaluation.metrics} if job.evaluation.metrics else {}
+        judge = job.evaluation.judge
+        if judge:
+            settings["judge"] = {"url": judge.endpoint, "model": judge.model, "rows": judge.rows}
+            settings["judge"] |= {"key_env": judge.api_key_env} if judge.api_key_env else {}
         if job.teacher_model.sampling.max_tokens:
             settings["max_new_tokens"] = job.teacher_model.sampling.max_tokens
         gold = StepOutput("gold_finetune", "model") if job.evaluation.gold_baseline else None
@@ -261,7 +265,8 @@ class _Builder:
             inputs["teacher_model"] = StepOutput("teacher_adaptation", "model")
         elif self.hosted:
             inputs |= self._teacher_weights("teacher_model", "teacher_id")
-        return self._step("evaluation", "evaluation", inputs)
+        secrets = (judge.api_key_env,) if judge and judge.api_key_env else ()
+        return self._step("evaluation", "evaluation", inputs, *secrets)
 
     def _lineage(self) -> dict[str, Any]:
         job = self.job

@@ -8,7 +8,7 @@ from datetime import date
 
 from azure_distill.catalog.models import students, teachers
 from azure_distill.errors import Problem, near
-from azure_distill.spec.job import LABEL_TASKS, METRICS, DistillationJob
+from azure_distill.spec.job import GATE_CHECK, GATE_FIGURES, LABEL_TASKS, METRICS, DistillationJob
 from azure_distill.spec.problems import literal_secrets, locate
 
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
@@ -27,6 +27,7 @@ def check(job: DistillationJob, registered: frozenset[str] = frozenset()) -> lis
         *_task(job),
         *_metrics(job),
         *_compute(job),
+        *_gate(job),
         *_quotes(job),
     ]
 
@@ -156,6 +157,20 @@ def _compute(job: DistillationJob) -> Iterator[Problem]:
             if getattr(wanted, field):
                 message = f"is for serverless compute; the cluster {wanted.compute} has its own"
                 yield locate(job.source, ("compute", step, field), message, "leave it out, or leave out compute")
+
+
+def _gate(job: DistillationJob) -> Iterator[Problem]:
+    metrics = METRICS[job.task_type]
+    known = [*metrics, *GATE_FIGURES]
+    known += [f"{metric}_{kind}" for metric in metrics if metric != "inference_time" for kind in ("gain", "retention")]
+    for index, text in enumerate(job.evaluation.gate):
+        place = ("evaluation", "gate", index)
+        match = re.match(GATE_CHECK, text)
+        if not match:
+            yield locate(job.source, place, f"{text!r} is no check", 'such as "accuracy >= 0.9"')
+        elif match[1] not in known:
+            hint = near(match[1], known) or f"known: {', '.join(known)}"
+            yield locate(job.source, place, f"{match[1]!r} is no figure of {job.task_type}", hint)
 
 
 def _quotes(job: DistillationJob) -> Iterator[Problem]:

@@ -26,6 +26,15 @@ METRICS: dict[str, tuple[str, ...]] = {
     "summarization": (*_EVERY_TASK, *_TEXT),
 }
 
+# What a check of the gate may name beside metrics, and `METRIC_gain`, `METRIC_retention`.
+GATE_FIGURES = (
+    "gain", "retention",
+    "agreement", "format_validity", "fact_recall", "kl_to_teacher", "perplexity", "ece",
+    "parameters", "weight_bytes", "peak_memory_bytes", "tokens_per_s",
+)  # fmt: skip
+# `FIGURE >= NUMBER`, also with `>`, `<=` and `<`.
+GATE_CHECK = r"^\s*(\w+)\s*(>=|<=|>|<)\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+
 Share = Annotated[float, Field(ge=0, le=1)]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -144,15 +153,30 @@ class Distillation(Part):
     weight: Share | None = None
 
 
+class Judge(Part):
+    """A model that is asked which answer is better, the student's or the teacher's, on at most `rows` test rows.
+
+    `endpoint` is the base address of an OpenAI-compatible API; `api_key_env` names the variable with its key.
+    """
+
+    endpoint: str = Field(pattern=r"^https?://[^\s'@]+$")
+    model: str
+    api_key_env: EnvironmentName | None = None
+    rows: int = Field(100, ge=1)
+
+
 class Evaluation(Part):
     """What is measured on the held-out rows, and what the student must reach before it can be registered.
 
-    `gold_baseline` also trains the same student on the gold rows alone (`teacher_model.adapt_on`).
+    `gate` lists further checks, such as `macro_f1 >= 0.8`.  `gold_baseline` also trains the same student on the gold
+    rows alone (`teacher_model.adapt_on`).
     """
 
     metrics: list[str] | None = None
     min_accuracy_gain: float | None = Field(None, ge=-1, le=1)
     min_retention: float | None = Field(None, ge=0)
+    gate: list[str] = []
+    judge: Judge | None = None
     gold_baseline: bool = False
 
 

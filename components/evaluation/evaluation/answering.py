@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,6 +20,7 @@ from shared.progress import Progress
 from shared.rows import Row
 from shared.tasks import Task
 
+BATCH = 16
 TOKENS = 16384  # tokens of a batch: long prompts go in smaller batches
 
 
@@ -34,8 +35,6 @@ class Answer:
 
 class Asker:
     """Asks one model.  `truncated` counts prompts cut to the model's window, `cut` texts that ran out of tokens."""
-
-    BATCH: ClassVar[int] = 16
 
     def __init__(
         self,
@@ -52,30 +51,42 @@ class Asker:
         self.truncated = self.cut = 0
         self.labels: dict[tuple[str, ...], list[list[int]]] = {}
 
-    def timed(self, rows: Sequence[Row], progress: Progress | None = None) -> tuple[list[Answer], float]:
+    def with_limit(self, max_new_tokens: int) -> Asker:
+        """The same model asked for shorter texts, with counts of its own."""
+        return Asker(self.model, self.tokenizer, self.task, max_new_tokens, as_teacher=self.as_teacher)
+
+    def timed(
+        self, rows: Sequence[Row], progress: Progress | None = None, *, batch: int = BATCH
+    ) -> tuple[list[Answer], float]:
         """The answers to `rows` and the seconds it took, from messages to text."""
         start = time.perf_counter()
-        answers = self.answer(rows, progress)
+        answers = self.answer(rows, progress, batch=batch)
         return answers, time.perf_counter() - start
 
-    def answer(self, rows: Sequence[Row], progress: Progress | None = None) -> list[Answer]:
-        """One answer a row, in the order of the rows; batched by candidates and length."""
+    def answer(self, rows: Sequence[Row], progress: Progress | None = None, *, batch: int = BATCH) -> list[Answer]:
+        """One answer a row, in the order of the rows; in batches of at most `batch`, by candidates and length."""
         groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
             groups[self.task.candidates(row.prompt)].append(index)
         answers: dict[int, Answer] = {}
         for candidates, places in groups.items():
-            prompts = [self._prompt(rows[place], candidates) for place in places]
-            for batch in self._choose(prompts, candidates) if candidates else self._write(prompts):
-                answers |= {places[index]: answer for index, answer in batch}
+            room = max(map(len, self._label_ids(candidates))) if candidates else self.max_new_tokens
+            fitted = [self.prompt(rows[place], room) for place in places]
+            self.truncated += sum(cut for _, cut in fitted)
+            prompts = [ids for ids, _ in fitted]
+            given = self._choose(prompts, candidates, batch) if candidates else self._write(prompts, batch)
+            for part in given:
+                answers |= {places[index]: answer for index, answer in part}
                 if progress:
-                    progress.advance(len(batch))
+                    progress.advance(len(part))
         return [answers[index] for index in range(len(rows))]
 
-    def _choose(self, prompts: list[list[int]], candidates: tuple[str, ...]) -> Iterator[list[tuple[int, Answer]]]:
+    def _choose(
+        self, prompts: list[list[int]], candidates: tuple[str, ...], most: int
+    ) -> Iterator[list[tuple[int, Answer]]]:
         labels = self._label_ids(candidates)
         tails = sum(len(label) for label in labels)
-        for batch in length_batches(prompts, self._rows(prompts, tails)):
+        for batch in length_batches(prompts, _fitting(prompts, tails, most)):
             with torch.inference_mode():
                 asked = [prompts[index] for index in batch]
                 logprobs = label_logprobs(self.model, asked, labels, int(self.tokenizer.pad_token_id))
@@ -85,31 +96,33 @@ class Asker:
                 for index, share in zip(batch, shares, strict=True)
             ]
 
-    def _write(self, prompts: list[list[int]]) -> Iterator[list[tuple[int, Answer]]]:
+    def _write(self, prompts: list[list[int]], most: int) -> Iterator[list[tuple[int, Answer]]]:
         sampling = Sampling(max_tokens=self.max_new_tokens)
-        rows = self._rows(prompts, self.max_new_tokens)
+        rows = _fitting(prompts, self.max_new_tokens, most)
         for batch in generate(self.model, self.tokenizer, prompts, sampling, rows):
             self.cut += sum(not text.finished for text in batch)
             yield [(text.index, Answer(text.text, text.tokens)) for text in batch]
 
-    def _prompt(self, row: Row, candidates: tuple[str, ...]) -> list[int]:
+    def prompt(self, row: Row, room: int) -> tuple[list[int], bool]:
+        """Its token ids, and whether they were cut to leave `room` tokens of the model's window.
+
+        The end is kept: it holds the question and the assistant's header.
+        """
         messages = self.task.teacher_messages(row.prompt) if self.as_teacher else row.prompt
         ids = prompt_ids(self.tokenizer, messages)
-        if self.window is None:
-            return ids
-        room = max(map(len, self._label_ids(candidates))) if candidates else self.max_new_tokens
-        if len(ids) > self.window - room:
-            self.truncated += 1
-            ids = ids[room - self.window :]  # the end of a prompt holds the question and the assistant's header
-        return ids
+        if self.window is None or len(ids) <= self.window - room:
+            return ids, False
+        return ids[room - self.window :], True
 
     def _label_ids(self, candidates: tuple[str, ...]) -> list[list[int]]:
         if candidates not in self.labels:
             self.labels[candidates] = label_ids(self.tokenizer, candidates)
         return self.labels[candidates]
 
-    def _rows(self, prompts: list[list[int]], tail: int) -> int:
-        return max(1, min(self.BATCH, TOKENS // (max(map(len, prompts)) + tail)))
+
+def _fitting(prompts: Sequence[Sequence[int]], tail: int, most: int) -> int:
+    """Rows of a batch: `most`, or as many of the longest prompt with `tail` more tokens as fit in memory."""
+    return max(1, min(most, TOKENS // (max(map(len, prompts)) + tail)))
 
 
 def _likeliest(candidates: Sequence[str], shares: Sequence[float], tokens: int) -> Answer:

@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{role}-model", type=Path, help=f"folder of {what}")
         parser.add_argument(f"--{role}-id", help=f"hub or pypi id of {what}")
     parser.add_argument("--gold-model", type=Path, help="folder of the student trained on the gold rows alone")
+    parser.add_argument("--other-model", type=Path, help="folder of any further model")
     parser.add_argument("--teacher-model", type=Path, help="folder of a hosted teacher")
     parser.add_argument("--teacher-id", help="hub or pypi id of a hosted teacher")
     parser.add_argument("--task", required=True, help="JSON: the kind of task and its settings")
@@ -86,8 +87,9 @@ def _contenders(given: argparse.Namespace, settings: Settings) -> list[Contender
         found.append(Contender("baseline", name, folder=str(given.student_model), scratch=True))
     elif given.baseline_model or given.baseline_id:
         found.append(_contender("baseline", given.baseline_model, given.baseline_id, settings))
-    if given.gold_model:
-        found.append(_contender("gold_only", given.gold_model, None, settings))
+    for role, folder in (("gold_only", given.gold_model), ("other", given.other_model)):
+        if folder:
+            found.append(_contender(role, folder, None, settings))
     if given.student_model or given.student_id:
         found.append(_contender("student", given.student_model, given.student_id, settings))
     return found

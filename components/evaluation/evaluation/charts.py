@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from evaluation.chart import WIDTH, Chart, grid_x, grid_y
+from evaluation.label_charts import confusion, label_bars, reliability
 from evaluation.svg import Axis, Canvas, padded, padded_log
-from evaluation.wording import ROLE_NAMES, SHORT_NAMES, amount, milliseconds, percent, size, title
-
-WIDTH = 460
-MOST_LABELS = 20
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A drawing with its heading and one line that says how to read it."""
-
-    heading: str
-    caption: str
-    drawing: Canvas
+from evaluation.wording import ROLE_NAMES, SHORT_NAMES, amount, milliseconds, size, title
 
 
 def all_charts(document: Mapping[str, Any], training: Mapping[str, Any]) -> list[Chart]:
@@ -30,6 +19,7 @@ def all_charts(document: Mapping[str, Any], training: Mapping[str, Any]) -> list
         latencies(document),
         label_bars(document),
         confusion(document),
+        reliability(document),
         loss_curve(training),
     ]
     return [chart for chart in drawn if chart]
@@ -46,7 +36,7 @@ def intervals(document: Mapping[str, Any]) -> Chart | None:
     top = document["scales"].get(name, 1)
     low, high = padded([value for figure in known.values() for value in (figure["low"], figure["high"])])
     axis = Axis(max(0.0, low), min(float(top), high), 96, WIDTH - 52)
-    _grid_x(canvas, axis, 8, height - 28, lambda value: f"{value:g}" if top == 100 else f"{100 * value:g} %")
+    grid_x(canvas, axis, 8, height - 28, lambda value: f"{value:g}" if top == 100 else f"{100 * value:g} %")
     for place, (role, figure) in enumerate(known.items()):
         y = 26 + 34 * place
         shown = amount(name, figure["value"])
@@ -69,20 +59,19 @@ def trade_off(document: Mapping[str, Any]) -> Chart | None:
     top = document["scales"].get(name, 1)
     low, high = padded([figure["value"] for figure in known.values()], 0.25)
     y = Axis(max(0.0, low), min(float(top) * 1.04, high), 252, 14)
-    _grid_x(canvas, x, 14, 252, _round_time)
-    for tick in y.ticks(4):
-        canvas.line(52, y(tick), WIDTH - 12, y(tick), "grid")
-        canvas.text(46, y(tick) + 4, f"{tick:g}" if top == 100 else f"{100 * tick:g} %", "tick", "end")
+    grid_x(canvas, x, 14, 252, _round_time)
+    grid_y(canvas, y, 52, WIDTH - 12, lambda value: f"{value:g}" if top == 100 else f"{100 * value:g} %")
     canvas.text((52 + WIDTH) / 2, 292, "median latency of one request (logarithmic)", "axis", "middle")
     weights = {role: document["contenders"][role].get("weight_bytes") for role in known}
     largest = max((value for value in weights.values() if value), default=1)
-    for role, figure in known.items():
+    taken: list[tuple[float, float]] = []
+    for role, figure in sorted(known.items(), key=lambda item: -item[1]["value"]):
         radius = max(5.0, 26 * (weights[role] / largest) ** 0.5) if weights[role] else 7.0
         tip = f"{ROLE_NAMES[role]}: {amount(name, figure['value'])}, {milliseconds(latency[role])}"
         centre = (x(latency[role]), y(figure["value"]))
         canvas.circle(*centre, radius, f"bubble {role}", tip)
         sized = f"{SHORT_NAMES[role]}, {size(weights[role])}" if weights[role] else SHORT_NAMES[role]
-        _beside(canvas, centre, radius, sized)
+        _beside(canvas, centre, radius, sized, taken)
     caption = "Up and to the left is better; the area of a circle is the size of the weights, where it is known."
     return Chart("Quality, latency and size", caption, canvas)
 
@@ -100,7 +89,7 @@ def latencies(document: Mapping[str, Any]) -> Chart | None:
     canvas = Canvas(WIDTH, height, "Latency of single requests")
     low, high = padded_log([value for values in samples.values() for value in values], 1.25)
     axis = Axis(low, high, 96, WIDTH - 66, logarithmic=True)
-    _grid_x(canvas, axis, 8, height - 30, _round_time)
+    grid_x(canvas, axis, 8, height - 30, _round_time)
     for place, (role, values) in enumerate(samples.items()):
         y = 32 + 44 * place
         median = document["contenders"][role]["latency_ms"]["p50"]
@@ -111,65 +100,6 @@ def latencies(document: Mapping[str, Any]) -> Chart | None:
         canvas.text(WIDTH, y + 4, milliseconds(median), "number", "end")
     caption = "One dot a request, the bar is the median; in process, one request at a time, logarithmic."
     return Chart("Latency", caption, canvas)
-
-
-def label_bars(document: Mapping[str, Any]) -> Chart | None:
-    """F1 of every label, teacher and student."""
-    tables = {role: contender["labels"] for role, contender in _shown(document).items() if contender.get("labels")}
-    labels = _commonest({label: row["support"] for table in tables.values() for label, row in table.items()})
-    if not labels:
-        return None
-    step = 13 * len(tables) + 14
-    height = step * len(labels) + 44
-    canvas = Canvas(WIDTH, height, "F1 by label")
-    axis = Axis(0, 1, 136, WIDTH - 52)
-    _grid_x(canvas, axis, 4, height - 44, lambda value: f"{100 * value:g} %")
-    for place, label in enumerate(labels):
-        y = 8 + step * place
-        canvas.text(128, y + 6.5 * len(tables) + 4, _cut(label, 18), "name", "end")
-        for offset, (role, table) in enumerate(tables.items()):
-            row = table.get(label, {"f1": 0.0, "precision": 0.0, "recall": 0.0, "support": 0})
-            tip = f"{SHORT_NAMES[role]}, {label}: F1 {percent(row['f1'])}, precision {percent(row['precision'])}, "
-            tip += f"recall {percent(row['recall'])}, n = {row['support']}"
-            top = y + 13 * offset
-            canvas.rect(axis(0), top, axis(row["f1"]) - axis(0), 11, role, tip, rx=2)
-            canvas.text(axis(row["f1"]) + 5, top + 9, f"{100 * row['f1']:.0f}", "small")
-    _legend(canvas, tables, height - 8)
-    return Chart("F1 by label", "Precision and recall of a bar stand in its tooltip and in metrics.json.", canvas)
-
-
-def confusion(document: Mapping[str, Any]) -> Chart | None:
-    """Which reference labels the student answers with which labels, in shares of each reference label."""
-    table = document["contenders"].get("student", {}).get("confusion")
-    if not table:
-        return None
-    rows = _commonest({label: sum(answers.values()) for label, answers in table.items()})
-    said = [label for label in {label for answers in table.values() for label in answers} if label not in rows]
-    columns = rows + sorted(said)[: MOST_LABELS - len(rows)]
-    left, top = 120, 22
-    cell = min(56.0, (WIDTH - left) / len(columns))
-    canvas = Canvas(WIDTH, top + cell * len(rows) + 78, "Confusion matrix of the student")
-    canvas.text(left, 12, "the student's answer →", "axis")
-    canvas.text(112, 12, "reference ↓", "axis", "end")
-    for i, reference in enumerate(rows):
-        total = sum(table[reference].values())
-        y = top + cell * i
-        canvas.text(112, y + cell / 2 + 4, _cut(reference, 16), "name", "end")
-        for j, answer in enumerate(columns):
-            rows_here = table[reference].get(answer, 0)
-            share = rows_here / total
-            style = f"cell {'right' if reference == answer else 'wrong'}"
-            tip = f"{reference} → {answer}: {rows_here} of {total} rows ({percent(share)})"
-            canvas.rect(left + cell * j, y, cell - 2, cell - 2, style, tip, rx=3, fill_opacity=_shade(share))
-            if rows_here and cell >= 18:
-                ink = "count dark" if share > 0.55 else "count"
-                canvas.text(left + cell * (j + 0.5) - 1, y + cell / 2 + 3, str(rows_here), ink, "middle")
-    for j, answer in enumerate(columns):
-        x, y = left + cell * (j + 0.5), top + cell * len(rows) + 12
-        canvas.parts.append(f'<g transform="translate({x:.1f} {y:.1f}) rotate(-35)">')
-        canvas.text(0, 0, _cut(answer, 12), "small", "end")
-        canvas.parts.append("</g>")
-    return Chart("Confusion of the student", "Rows of the test set; the darker, the larger the label's share.", canvas)
 
 
 def loss_curve(training: Mapping[str, Any]) -> Chart | None:
@@ -184,9 +114,7 @@ def loss_curve(training: Mapping[str, Any]) -> Chart | None:
     canvas = Canvas(WIDTH, 260, "Training loss of the student")
     x = Axis(points[0][0], points[-1][0], 48, WIDTH - 10)
     y = Axis(0, 1.05 * max(loss for _, loss in points), 216, 10)
-    for tick in y.ticks(4):
-        canvas.line(48, y(tick), WIDTH - 10, y(tick), "grid")
-        canvas.text(42, y(tick) + 4, f"{tick:g}", "tick", "end")
+    grid_y(canvas, y, 48, WIDTH - 10, lambda value: f"{value:g}")
     for tick in x.ticks(5):
         canvas.text(x(tick), 233, f"{tick:g}", "tick", "middle")
     canvas.text((48 + WIDTH) / 2, 254, "optimiser step", "axis", "middle")
@@ -202,13 +130,6 @@ def _smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(step, sum(window) / len(window)) for (step, _), window in zip(points, windows, strict=True)]
 
 
-def _shown(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Teacher and student, or whoever there is of them and the untrained student."""
-    contenders: Mapping[str, Any] = document["contenders"]
-    main = {role: contenders[role] for role in ("teacher", "student") if role in contenders}
-    return main if len(main) == 2 else dict(contenders)
-
-
 def _figures(document: Mapping[str, Any], name: str) -> dict[str, Any]:
     found = {role: contender["metrics"].get(name) for role, contender in document["contenders"].items()}
     return {role: figure for role, figure in found.items() if figure}
@@ -222,39 +143,19 @@ def _latency(document: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _commonest(supports: Mapping[str, int]) -> list[str]:
-    kept = sorted(supports, key=lambda label: -supports[label])[:MOST_LABELS]
-    return sorted(kept)
-
-
-def _grid_x(canvas: Canvas, axis: Axis, top: float, bottom: float, label: Any) -> None:
-    for tick in axis.ticks(4):
-        canvas.line(axis(tick), top, axis(tick), bottom, "grid")
-        canvas.text(axis(tick), bottom + 16, label(tick), "tick", "middle")
-
-
-def _beside(canvas: Canvas, centre: tuple[float, float], radius: float, label: str) -> None:
-    """A label right of its circle, or left of it where the drawing ends."""
+def _beside(
+    canvas: Canvas, centre: tuple[float, float], radius: float, label: str, taken: list[tuple[float, float]]
+) -> None:
+    """A label right of its circle, or left of it where the drawing ends; lower where one of `taken` is in the way."""
     x, y = centre
+    while any(abs(x - other_x) < 6.2 * len(label) and abs(y - other_y) < 13 for other_x, other_y in taken):
+        y += 2
+    taken.append((x, y))
     if x + radius + 6.2 * len(label) > canvas.width:
         canvas.text(x - radius - 5, y + 4, label, "name", "end")
     else:
         canvas.text(x + radius + 5, y + 4, label, "name")
 
 
-def _legend(canvas: Canvas, roles: Mapping[str, Any], y: float) -> None:
-    for place, role in enumerate(roles):
-        canvas.rect(136 + 96 * place, y - 10, 11, 11, role, rx=2)
-        canvas.text(136 + 96 * place + 17, y, SHORT_NAMES[role], "name")
-
-
 def _round_time(value: float) -> str:
     return f"{value / 1000:g} s" if value >= 1000 else f"{value:g} ms"
-
-
-def _shade(share: float) -> float:
-    return 0.06 + 0.94 * share if share else 0.03
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

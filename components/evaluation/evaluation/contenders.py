@@ -100,7 +100,7 @@ def run_contender(contender: Contender, test: Path, task: str, settings: Setting
 
 
 def read_answers(path: Path) -> Iterator[dict[str, Any]]:
-    """A worker's answers, `{"id", "answer", "probabilities"?}`, in the order of the rows."""
+    """A worker's answers, `{"id", "answer", "probabilities", "valid", "likelihood"}`, in the order of the rows."""
     with path.open(encoding="utf-8") as lines:
         yield from map(json.loads, lines)
 

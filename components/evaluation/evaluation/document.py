@@ -11,12 +11,12 @@ from typing import Any
 
 from evaluation.arguments import Arguments
 from evaluation.contenders import Outcome
-from evaluation.figures import per_label
+from evaluation.figures import further, per_label
 from evaluation.gate import judge
 from evaluation.heldout import HeldOut, TeacherAnswers
-from evaluation.join import Column, Joined
+from evaluation.join import Joined
 from evaluation.metrics import LATENCY, PERCENT, Metric
-from evaluation.statistics import median_interval, wilson
+from evaluation.statistics import median_interval
 from evaluation.verdict import notes, summary
 
 PACKAGES = ("torch", "transformers", "numpy", "sacrebleu", "rouge-score", "math-verify")
@@ -50,6 +50,7 @@ def build_document(
         "comparisons": comparisons,
         "retention": headline.get("retention"),
         "gain": headline.get("gain"),
+        "judge": joined.judgement,
         "majority_share": _majority_share(joined),
         "reductions": reductions(contenders, settings.headline),
         "signatures": {name: metric.signature for name, metric in metrics.items() if metric.signature},
@@ -101,9 +102,11 @@ def _contender(
     if outcome.error:
         return value | {"status": "failed", "error": outcome.error, "n": 0, "metrics": {}}
     cost = dict(outcome.cost)
+    cost["usd_per_1000_requests"] = None
     if not contender.asked and stored:
         unanswered = test.rows - len(stored.by_id)
         cost |= {"unanswered": unanswered, "rejected": stored.rejected}
+        cost["usd_per_1000_requests"] = price_per_thousand(stored.usage)
         cost |= {} if "latency_ms" in cost else _latency_of_usage(stored.usage)
     shown = {name: figure for name, figure in figures.items() if figure}
     settings = arguments.settings
@@ -115,7 +118,8 @@ def _contender(
         "status": "ok",
         "n": next((figure["n"] for figure in figures.values() if figure), joined.answered[contender.role]),
         "metrics": shown,
-        "agreement": _agreement(joined.agreement.get(contender.role)),
+        **further(joined.further[contender.role], settings.bootstrap, settings.seed),
+        "calibration": joined.calibration[contender.role].to_json(),
         **cost,
         **({"labels": labels, "confusion": _confusion(joined.confusion[contender.role])} if labels else {}),
     }
@@ -129,22 +133,23 @@ def _latency_of_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     return {"latency_ms": {"p50": latency["p50"], "p95": latency.get("p95"), "how": how, "n": usage.get("requests")}}
 
 
+def price_per_thousand(usage: Mapping[str, Any]) -> float | None:
+    """US dollars for 1,000 answers like those in the store; None where its prices are unknown.
+
+    `total` counts every answer that the rows use, whenever it was bought; the top level of usage.json only what its
+    last run bought.
+    """
+    for spent, count in ((usage.get("total") or {}, "answers"), (usage, "requests")):
+        if spent.get("cost") is not None and spent.get(count):
+            return float(1000 * spent["cost"] / spent[count])
+    return None
+
+
 def _inference_time(latency: Mapping[str, Any], draws: int, seed: int) -> dict[str, Any]:
     """The median in milliseconds; an interval only where the single times are known."""
     samples = latency.get("samples")
     low, high = median_interval(samples, draws, seed) if samples else (None, None)
     return {"value": latency["p50"], "low": low, "high": high, "n": latency.get("n")}
-
-
-def _agreement(column: Column | None) -> dict[str, Any] | None:
-    """The share of rows with the same answer as the teacher, over all rows that both answered."""
-    if column is None:
-        return None
-    both, same = (float(total) for total in column.matrix().sum(0)[:2]) if column.flat else (0.0, 0.0)
-    if not both:
-        return None
-    low, high = wilson(same, int(both))
-    return {"value": same / both, "low": low, "high": high, "n": int(both)}
 
 
 def _confusion(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:

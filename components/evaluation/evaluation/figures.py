@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from evaluation.join import Joined
+from evaluation.further import FURTHER, Further
+from evaluation.join import Column, Joined
 from evaluation.metrics import Array, Metric
 from evaluation.statistics import (
     Interval,
@@ -20,7 +22,7 @@ from evaluation.statistics import (
 )
 
 Figure = dict[str, Any]
-AGAINST = {"gain": "baseline", "over_gold_only": "gold_only", "to_teacher": "teacher"}
+AGAINST = {"gain": "baseline", "over_gold_only": "gold_only", "over_other": "other", "to_teacher": "teacher"}
 
 
 def quality(joined: Joined, metrics: Mapping[str, Metric], draws: int, seed: int) -> tuple[Figure, Figure]:
@@ -35,7 +37,18 @@ def quality(joined: Joined, metrics: Mapping[str, Metric], draws: int, seed: int
     return by_role, comparisons
 
 
-def estimate(metric: Metric, rows: Array, draws: int, seed: int) -> Figure | None:
+def further(columns: Mapping[str, Column], draws: int, seed: int) -> Figure:
+    """By name: the figures of `evaluation.further` that a contender has rows for."""
+    matrices = {name: column.matrix() for name, column in columns.items()}
+    found = {name: estimate(FURTHER[name], matrix, draws, seed) for name, matrix in matrices.items()}
+    likely = found["perplexity"]
+    if likely:
+        _, nats, _, size = matrices["perplexity"].sum(0)
+        likely["bits_per_byte"] = float(nats / math.log(2) / size)
+    return {name: figure for name, figure in found.items() if figure}
+
+
+def estimate(metric: Metric | Further, rows: Array, draws: int, seed: int) -> Figure | None:
     """A metric over the scored rows with its interval (Wilson for a proportion, else bootstrap); None without rows."""
     scored = rows[rows[:, 0] > 0]
     n = len(scored)

@@ -2,8 +2,8 @@
 
 A check is `NAME >= NUMBER` (also `>`, `<=`, `<`).  NAME is a metric of the student (`accuracy`), its gain over the
 untrained student (`accuracy_gain`), its share of the teacher's figure (`accuracy_retention`), `gain` or `retention`
-of the headline metric, or a cost (`inference_time`, `weight_bytes`, …).  In a mapping, `min_NAME` and `max_NAME` say
-the same with a number.
+of the headline metric, a further figure (`format_validity`, `ece`, …), or a cost (`inference_time`, `weight_bytes`,
+…).  In a mapping, `min_NAME` and `max_NAME` say the same with a number.
 """
 
 from __future__ import annotations
@@ -14,19 +14,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evaluation.further import FURTHER
 from evaluation.metrics import ALIASES, LATENCY
 from evaluation.suggest import unknown
 from shared.errors import Problem
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 COSTS = ("parameters", "weight_bytes", "peak_memory_bytes", "tokens_per_s")
+FURTHER_NAMES = (*FURTHER, "ece")
 FORM = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+NEEDS = {
+    "gain": "needs the untrained student",
+    "retention": "needs the teacher",
+    "further": "this student, task or data has none",
+}
 FIELD = "settings.gate"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One demand.  `aspect` is value, gain, retention or cost; `metric` is None for a cost."""
+    """One demand.  `aspect` is value, gain, retention, further or cost; `metric` is None for the last two."""
 
     text: str
     name: str
@@ -73,8 +80,8 @@ def judge(checks: Sequence[Check], metrics: Mapping[str, Any]) -> dict[str, Any]
 def _judge(check: Check, metrics: Mapping[str, Any]) -> dict[str, Any]:
     value = _figure(check, metrics)
     if value is None:
-        needs = {"gain": "the untrained student", "retention": "the teacher"}.get(check.aspect, "the student")
-        return {"check": check.text, "value": None, "passed": False, "reason": f"not measured: needs {needs}"}
+        reason = f"not measured: {NEEDS.get(check.aspect, 'needs the student')}"
+        return {"check": check.text, "value": None, "passed": False, "reason": reason}
     return {"check": check.text, "value": value, "passed": bool(OPERATORS[check.relation](value, check.bound))}
 
 
@@ -82,6 +89,9 @@ def _figure(check: Check, metrics: Mapping[str, Any]) -> float | None:
     student = metrics["contenders"].get("student", {})
     if check.aspect == "cost":
         return student.get(check.name)  # type: ignore[no-any-return]
+    if check.aspect == "further":
+        figure = student.get("calibration" if check.name == "ece" else check.name)
+        return figure["ece" if check.name == "ece" else "value"] if figure else None
     if check.aspect == "value":
         figure = student.get("metrics", {}).get(check.metric)
     else:
@@ -110,6 +120,8 @@ def _check(name: str, relation: str, bound: float, headline: str, metrics: Seque
     text = f"{name} {relation} {bound:g}"
     if name in COSTS:
         return Check(text, name, "cost", None, relation, bound)
+    if name in FURTHER_NAMES:
+        return Check(text, name, "further", None, relation, bound)
     if name in metrics:
         return Check(text, name, "value", name, relation, bound)
     if name in ("gain", "retention"):
@@ -117,4 +129,4 @@ def _check(name: str, relation: str, bound: float, headline: str, metrics: Seque
     metric, _, aspect = name.rpartition("_")
     if metric in metrics and metric != LATENCY and aspect in ("gain", "retention"):
         return Check(text, name, aspect, metric, relation, bound)
-    return unknown("figure", name, (*metrics, "accuracy_gain", "gain", "retention", *COSTS), FIELD)
+    return unknown("figure", name, (*metrics, "accuracy_gain", "gain", "retention", *FURTHER_NAMES, *COSTS), FIELD)

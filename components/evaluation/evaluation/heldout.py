@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ def inspect(data: Path) -> HeldOut:
             problems.append(Problem(f"the row {row.id!r} is in train.jsonl too", str(path), line, hint="it has leaked"))
         seen.add(row.id)
         references += row.reference is not None
+        facts = row.extra.get("facts", [])
+        if not isinstance(facts, list) or not all(isinstance(fact, str) and fact.strip() for fact in facts):
+            problems.append(Problem("must be a list of texts", str(path), line, field="facts"))
     if not seen:
         problems.append(Problem("has no rows", str(path)))
     if problems:
@@ -52,9 +56,12 @@ def inspect(data: Path) -> HeldOut:
 
 @dataclass(frozen=True)
 class TeacherAnswers:
-    """The stored answers to held-out rows by id; `rejected` answers were no valid ones and are not among them."""
+    """The stored answers to held-out rows by id; `rejected` answers were no valid ones and are not among them.
 
-    by_id: dict[str, str]
+    An answer is `{"answer"}`, with `probabilities` over the row's candidates where they are known.
+    """
+
+    by_id: dict[str, dict[str, Any]]
     rejected: int
     usage: dict[str, Any]
 
@@ -64,12 +71,18 @@ def stored_answers(responses: Path, test: HeldOut) -> TeacherAnswers:
     wanted = {row.id for row in test}
     path = responses / "test.jsonl"
     rows = read_rows(path) if path.is_file() else iter(())
-    given = {row.id: row.answer for row in rows if row.answer is not None}
+    given = {row.id: _stored(row) for row in rows if row.answer is not None}
     by_id = {key: answer for key, answer in given.items() if key in wanted}
     if given and not by_id:
         raise InvalidInput(Problem("holds none of the held-out rows", str(path), hint="they come from other data"))
     rejected = sum(value.get("split") == "test" for value in _json_lines(responses / "rejected.jsonl"))
     return TeacherAnswers(by_id, rejected, read_json(responses / "usage.json"))
+
+
+def _stored(row: Row) -> dict[str, Any]:
+    known = row.label_logprobs
+    shares = {label: math.exp(value) for label, value in known.items()} if known else None
+    return {"answer": row.answer, "probabilities": shares}
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.further import FURTHER, Calibration, row_vectors
 from evaluation.heldout import HeldOut
 from evaluation.metrics import Array, Metric, named_label
 from shared.rows import Row, write_jsonl
@@ -20,6 +21,7 @@ from shared.tasks import Task
 EXAMPLES = 20
 OTHER = "(other)"  # an answer that is none of the labels
 
+Answers = Mapping[str, dict[str, Any] | None]
 AnswerOf = Mapping[str, Iterator[dict[str, Any] | None]]
 
 
@@ -45,17 +47,21 @@ class Column:
 
 @dataclass
 class Joined:
-    """What the pass kept.  `columns` are by role, then metric; `agreement` is with the teacher, by role.
+    """What the pass kept.  `columns` are by role, then metric, a vector for every row.
+
+    `further` (figures of `evaluation.further`, by role, then name) holds vectors of the rows that have one.
 
     `confusion` counts (target, answer) by role; `examples` are rows on which student and teacher differ.
     """
 
     basis: str
     columns: dict[str, dict[str, Column]]
-    agreement: dict[str, Column]
     confusion: dict[str, Counter[tuple[str, str]]]
+    further: dict[str, dict[str, Column]] = field(default_factory=dict)
+    calibration: dict[str, Calibration] = field(default_factory=dict)
     answered: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    judgement: dict[str, Any] | None = None
 
 
 def join(
@@ -70,8 +76,9 @@ def join(
     joined = Joined(
         basis,
         columns={role: {name: Column() for name in metrics} for role in scored},
-        agreement={role: Column() for role in answers if role != "teacher" and "teacher" in answers},
         confusion={role: Counter() for role in scored},
+        further={role: {name: Column() for name in FURTHER} for role in answers},
+        calibration={role: Calibration() for role in answers},
     )
     examples = Examples(seed)
     write_jsonl(predictions, _rows(test, answers, task, metrics, joined, examples))
@@ -95,18 +102,13 @@ def _rows(
         for role, text in texts.items():
             joined.answered[role] += text is not None
             _score(joined, role, text, target, candidates, task, metrics)
-            if role in joined.agreement:
-                teacher = texts["teacher"]
-                known = text is not None and teacher is not None
-                joined.agreement[role].append(
-                    [1.0, float(task.is_correct(text, teacher, candidates))] if known else []  # type: ignore[arg-type]
-                )
         correct = {
             role: task.is_correct(text, target, candidates)
             if text is not None and target is not None and role in joined.columns
             else None
             for role, text in texts.items()
         }
+        _score_further(joined, row, given, correct, task)
         examples.offer(row, texts, correct)
         yield _prediction(row, texts, correct, given.get("student"))
 
@@ -128,6 +130,22 @@ def _score(
     if known and candidates:
         said = named_label(task, text, candidates)  # type: ignore[arg-type]
         joined.confusion[role][target, said or OTHER] += 1  # type: ignore[index]
+
+
+def _score_further(joined: Joined, row: Row, given: Answers, correct: Mapping[str, bool | None], task: Task) -> None:
+    for role, answer in given.items():
+        if answer is None:
+            continue
+        columns = joined.further[role]
+        teacher = given.get("teacher") if role != "teacher" else None
+        if teacher:
+            same = task.is_correct(answer["answer"], teacher["answer"], task.candidates(row.prompt))
+            columns["agreement"].append([1.0, float(same)])
+        for name, vector in row_vectors(answer, teacher, row.extra.get("facts", ())):
+            columns[name].append(vector)
+        right = correct[role]
+        if answer.get("probabilities") and right is not None:
+            joined.calibration[role].add(max(answer["probabilities"].values()), right)
 
 
 def _prediction(

@@ -51,6 +51,11 @@ def applicable(task: Task | None) -> tuple[str, ...]:
     return ("accuracy", *TEXT, *(("numeric_match",) if isinstance(task, Math) else ()), LATENCY)
 
 
+def mean_of(sums: Array) -> Array:
+    """The mean of summed vectors (1, score); 0 without rows."""
+    return np.divide(sums[..., 1], sums[..., 0], out=np.zeros(sums.shape[:-1]), where=sums[..., 0] > 0)
+
+
 class Metric(ABC):
     """One figure of quality.  `proportion` marks a share of rows that are simply right or wrong."""
 
@@ -77,7 +82,7 @@ class Mean(Metric):
         return [1.0, float(self.score(answer, target, candidates))]
 
     def value(self, sums: Array) -> Array:
-        return np.divide(sums[..., 1], sums[..., 0], out=np.zeros(sums.shape[:-1]), where=sums[..., 0] > 0)
+        return mean_of(sums)
 
 
 class MacroF1(Metric):

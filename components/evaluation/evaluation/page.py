@@ -13,7 +13,7 @@ from evaluation.arguments import Arguments
 from evaluation.charts import all_charts
 from evaluation.heldout import TeacherAnswers, read_json
 from evaluation.join import Joined
-from evaluation.tables import cards, comparison_rows, figure_rows, reduction_rows
+from evaluation.tables import cards, comparison_columns, comparison_rows, figure_rows, reduction_rows
 from evaluation.wording import ROLE_NAMES, SHORT_NAMES
 
 TEMPLATES = Path(__file__).parent / "template"
@@ -39,6 +39,7 @@ def write_page(
         "figures": figure_rows(document),
         "reductions": reduction_rows(document),
         "comparisons": comparison_rows(document),
+        "compared": list(comparison_columns(document).values()),
         "charts": all_charts(document, training),
         "examples": [_example(example) for example in joined.examples],
         "kinds": sorted({example["kind"] for example in joined.examples}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,29 +14,34 @@ from evaluation.document import build_document
 from evaluation.figures import quality
 from evaluation.heldout import HeldOut, TeacherAnswers, inspect, stored_answers
 from evaluation.join import Joined, join
+from evaluation.judge import judged, pairs
 from evaluation.metrics import Metric, build
 from evaluation.page import write_page
 from evaluation.settings import ROLES
-from shared.errors import InvalidInput
+from evaluation.tracking import track
+from shared.errors import AuthError, InvalidInput
 from shared.rows import write_json
 
 
 def main(argv: Sequence[str]) -> None:
-    """Evaluate, and write metrics.json, predictions.jsonl and report.html."""
+    """Evaluate, write metrics.json, predictions.jsonl and report.html, and track the figures."""
     arguments = parse(argv)
     test = inspect(arguments.data)
     stored = stored_answers(arguments.responses, test) if arguments.responses else None
     _check_yardstick(test, arguments, stored)
+    key = _judges_key(arguments)
     arguments.report.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         outcomes = _run_all(arguments, test, stored, Path(folder))
         metrics = {name: build(name, arguments.task) for name in arguments.settings.quality_metrics}
         joined = _join(arguments, test, stored, outcomes, metrics)
     draws, seed = arguments.settings.bootstrap, arguments.settings.seed
+    joined.judgement = _judgement(arguments, test, key)
     by_role, comparisons = quality(joined, metrics, draws, seed)
     document = build_document(arguments, test, stored, outcomes, joined, by_role, comparisons, metrics)
     write_json(arguments.report / "metrics.json", document)
     write_page(arguments, document, joined, stored)
+    track(document)
     for sentence in (*document["summary"], *document["notes"]):
         print(sentence, flush=True)
 
@@ -44,6 +50,25 @@ def _check_yardstick(test: HeldOut, arguments: Arguments, stored: TeacherAnswers
     asked = any(contender.role == "teacher" and contender.asked for contender in arguments.contenders)
     if not test.references and not asked and not (stored and stored.by_id):
         raise InvalidInput(f"{test.path}: no row has a reference and there is no teacher to compare with")
+
+
+def _judges_key(arguments: Arguments) -> str | None:
+    judge = arguments.settings.judge
+    if judge is None or judge.key_env is None:
+        return None
+    key = os.environ.get(judge.key_env)
+    if not key:
+        raise AuthError(f"the judge's key is wanted in the environment variable {judge.key_env}: not set")
+    return key
+
+
+def _judgement(arguments: Arguments, test: HeldOut, key: str | None) -> dict[str, Any] | None:
+    """The judge's figures; None without a judge, or without rows that both student and teacher answered."""
+    settings = arguments.settings
+    if settings.judge is None:
+        return None
+    asked = pairs(test, arguments.report / "predictions.jsonl", settings.judge.rows, settings.seed)
+    return judged(settings.judge, key, asked, settings.bootstrap, settings.seed) if asked else None
 
 
 def _run_all(arguments: Arguments, test: HeldOut, stored: TeacherAnswers | None, folder: Path) -> dict[str, Outcome]:
@@ -84,6 +109,4 @@ def _join(
 
 
 def _stored(test: HeldOut, stored: TeacherAnswers) -> Iterator[dict[str, Any] | None]:
-    for row in test:
-        answer = stored.by_id.get(row.id)
-        yield None if answer is None else {"answer": answer}
+    return (stored.by_id.get(row.id) for row in test)

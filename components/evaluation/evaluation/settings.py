@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,17 @@ from evaluation.suggest import unknown
 from shared.errors import InvalidInput, Problem, load_json
 from shared.tasks import Task
 
-ROLES = ("teacher", "baseline", "gold_only", "student")
+ROLES = ("teacher", "baseline", "gold_only", "other", "student")
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Who judges, and at most how many rows.  `key_env` names the environment variable with the endpoint's key."""
+
+    url: str
+    model: str
+    key_env: str | None = None
+    rows: int = 100
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,7 @@ class Settings:
     gate: tuple[Check, ...] = ()
     names: dict[str, str] = field(default_factory=dict)
     lineage: dict[str, Any] = field(default_factory=dict)
+    judge: Judge | None = None
     seed: int = 0
     max_new_tokens: int = 256
     latency_rows: int = 20
@@ -41,7 +53,7 @@ class Settings:
 
 
 NUMBERS = {"seed": 0, "max_new_tokens": 1, "latency_rows": 1, "bootstrap": 100}  # name: smallest sensible value
-KNOWN = ("metrics", "gate", "names", "lineage", *NUMBERS, "min_accuracy_gain", "min_retention")
+KNOWN = ("metrics", "gate", "names", "lineage", "judge", *NUMBERS, "min_accuracy_gain", "min_retention")
 
 
 def load_settings(text: str, task: Task) -> Settings:
@@ -54,6 +66,8 @@ def load_settings(text: str, task: Task) -> Settings:
         if key in value and not _whole(value[key], least)
     ]
     problems += _mappings(value)
+    judge, found = _judge(value.get("judge"))
+    problems += found
     metrics, found = _metrics(value.get("metrics"), task)
     problems += found
     minimums = {key: value[key] for key in ("min_accuracy_gain", "min_retention") if value.get(key) is not None}
@@ -62,7 +76,7 @@ def load_settings(text: str, task: Task) -> Settings:
     if problems:
         raise InvalidInput(*problems)
     rest: dict[str, Any] = {key: value[key] for key in (*NUMBERS, "names", "lineage") if key in value}
-    return Settings(metrics=metrics, headline=headline(metrics, task), gate=gate, **rest)
+    return Settings(metrics=metrics, headline=headline(metrics, task), gate=gate, judge=judge, **rest)
 
 
 def headline(metrics: tuple[str, ...], task: Task) -> str:
@@ -85,6 +99,26 @@ def _mappings(value: dict[str, Any]) -> list[Problem]:
     if not isinstance(value.get("lineage", {}), dict):
         problems.append(Problem("must be an object", field="settings.lineage"))
     return problems
+
+
+def _judge(value: object) -> tuple[Judge | None, list[Problem]]:
+    if value is None:
+        return None, []
+    if not isinstance(value, dict):
+        return None, [Problem("must be an object", field="settings.judge")]
+    known = ("url", "model", "key_env", "rows")
+    problems = [unknown("key", key, known, "settings.judge") for key in value.keys() - set(known)]
+    texts = [name for name in ("url", "model", "key_env") if name != "key_env" or value.get(name) is not None]
+    problems += [
+        Problem("must be a text", field=f"settings.judge.{name}")
+        for name in texts
+        if not isinstance(value.get(name), str) or not value[name]
+    ]
+    if isinstance(value.get("url"), str) and not re.fullmatch(r"https?://[^\s'@]+", value["url"]):
+        problems.append(Problem("must be an address such as https://host/v1", field="settings.judge.url"))
+    if not _whole(value.get("rows", 1), 1):
+        problems.append(Problem("must be a whole number, at least 1", field="settings.judge.rows"))
+    return (None if problems else Judge(**value)), problems
 
 
 def _metrics(asked: object, task: Task) -> tuple[tuple[str, ...], list[Problem]]:

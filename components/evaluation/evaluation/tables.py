@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from evaluation.figures import AGAINST
 from evaluation.metrics import LATENCY, PERCENT
 from evaluation.wording import (
     IN_PROCESS,
+    ROLE_NAMES,
     amount,
     count,
     milliseconds,
+    money,
     p_value,
     percent,
     percent_span,
@@ -70,10 +73,7 @@ def figure_rows(document: Mapping[str, Any]) -> list[Line]:
         )
         for place, name in enumerate(names)
     ]
-    agreement = Line("Agreement with the teacher", "", [_agreement_cell(contender) for contender in contenders])
-    if any(cell.main != NONE for cell in agreement.cells):
-        quality.append(agreement)
-    return [*quality, *_cost_rows(contenders)]
+    return [*quality, *_further_rows(contenders), *_cost_rows(contenders)]
 
 
 def reduction_rows(document: Mapping[str, Any]) -> list[Line]:
@@ -98,19 +98,20 @@ def reduction_rows(document: Mapping[str, Any]) -> list[Line]:
     return lines
 
 
+def comparison_columns(document: Mapping[str, Any]) -> dict[str, str]:
+    """Whom the student is compared with: the comparisons that some metric has, with their headings."""
+    headings = {key: ROLE_NAMES[role] for key, role in AGAINST.items()} | {"retention": "kept of the teacher"}
+    return {key: name for key, name in headings.items() if any(key in m for m in document["comparisons"].values())}
+
+
 def comparison_rows(document: Mapping[str, Any]) -> list[Line]:
-    """The student against the others on the rows that both answered."""
-    lines = []
-    for name, found in document["comparisons"].items():
-        cells = [_difference_cell(name, found.get(key)) for key in ("gain", "over_gold_only", "to_teacher")]
-        kept = found.get("retention")
-        if kept:
-            cells.append(Cell(percent(kept["value"]), percent_span(kept)))
-        else:
-            cells.append(Cell())
-        if any(cell.main != NONE for cell in cells):
-            lines.append(Line(title(name), cells=cells))
-    return lines
+    """The student against the others on the rows that both answered, by `comparison_columns`."""
+    columns = comparison_columns(document)
+    return [
+        Line(title(name), cells=[_comparison_cell(key, name, found.get(key)) for key in columns])
+        for name, found in document["comparisons"].items()
+        if found
+    ]
 
 
 def _quality_cell(name: str, figure: Mapping[str, Any] | None) -> Cell:
@@ -124,11 +125,28 @@ def _evidence(name: str, figure: dict[str, Any]) -> str:
     return f"{interval}, {rows(figure['n'])}" if interval else rows(figure["n"])
 
 
-def _agreement_cell(contender: Mapping[str, Any]) -> Cell:
-    figure = contender.get("agreement")
-    if not figure:
-        return Cell()
-    return Cell(percent(figure["value"]), f"{percent_span(figure)}, {rows(figure['n'])}")
+def _further_rows(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
+    shown: dict[str, tuple[str, str, Callable[[Mapping[str, Any]], str]]] = {
+        "agreement": ("Agreement with the teacher", "", lambda figure: percent(figure["value"])),
+        "format_validity": ("Answers of the right form", "", lambda figure: percent(figure["value"])),
+        "fact_recall": ("Facts recalled", "", lambda figure: percent(figure["value"])),
+        "kl_to_teacher": ("KL to the teacher", "nats; 0 is the same", lambda figure: f"{figure['value']:.3f}"),
+        "calibration": ("Calibration error", "ECE; 0 is best", lambda figure: percent(figure["ece"])),
+        "perplexity": ("Perplexity of the references", "by tokens of its own", lambda figure: f"{figure['value']:.4g}"),
+    }
+    for key, (name, note, text) in shown.items():
+        figures = [contender.get(key) for contender in contenders]
+        if any(figures):
+            yield Line(name, note, [Cell(text(each), _further_note(key, each)) if each else Cell() for each in figures])
+
+
+def _further_note(key: str, figure: Mapping[str, Any]) -> str:
+    if key == "perplexity":
+        return f"{figure['bits_per_byte']:.3g} bits a byte, {rows(figure['n'])}"
+    if key == "calibration" or figure["low"] is None:
+        return rows(figure["n"])
+    interval = f"{figure['low']:.3f}–{figure['high']:.3f}" if key == "kl_to_teacher" else percent_span(dict(figure))
+    return f"{interval}, {rows(figure['n'])}"
 
 
 def _cost_rows(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
@@ -142,8 +160,14 @@ def _cost_rows(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
             for each in latencies
         ]
         yield Line(f"Latency {key}", IN_PROCESS, shown, "" if place else "Cost of running")
+    yield from _first_token(contenders)
     yield Line("Tokens per second", "batch 1", cells(rate, "tokens_per_s"))
     yield Line("Rows per second", "batch 16", cells(rate, "rows_per_s"))
+    yield from _queries(contenders)
+    if any(contender.get("usd_per_1000_requests") is not None for contender in contenders):
+        asked = [contender.get("usd_per_1000_requests") for contender in contenders]
+        prices = [Cell() if price is None else Cell(money(price)) for price in asked]
+        yield Line("Price of 1,000 requests", "at the endpoint's prices", prices)
     yield Line("Parameters", "", cells(count, "parameters"))
     sized = [
         Cell(size(contender["weight_bytes"]), contender.get("dtype", "")) if contender.get("weight_bytes") else Cell()
@@ -153,9 +177,27 @@ def _cost_rows(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
     yield Line("Peak memory", "above the libraries' own", cells(size, "peak_memory_bytes"))
 
 
-def _difference_cell(name: str, figure: Mapping[str, Any] | None) -> Cell:
+def _first_token(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
+    found = [contender.get("ttft_ms") for contender in contenders]
+    if any(found):
+        cells = [
+            Cell(milliseconds(each["p50"]), f"p95 {milliseconds(each['p95'])}") if each else Cell() for each in found
+        ]
+        yield Line("Time to first token", f"median, {IN_PROCESS}", cells)
+
+
+def _queries(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
+    found = [contender.get("queries_per_hour") or {} for contender in contenders]
+    for batch in dict.fromkeys(batch for each in found for batch in each):
+        cells = [Cell(rate(each[batch])) if batch in each else Cell() for each in found]
+        yield Line("Queries per hour", f"batch {batch}", cells)
+
+
+def _comparison_cell(key: str, name: str, figure: Mapping[str, Any] | None) -> Cell:
     if not figure:
         return Cell()
+    if key == "retention":
+        return Cell(percent(figure["value"]), percent_span(dict(figure)))
     interval = points_span(name, dict(figure))
     note = f"{interval}, {p_value(figure['p'])}" if interval else p_value(figure["p"])
     return Cell(points(name, figure["value"]), note)

@@ -30,8 +30,10 @@ def summary(metrics: Mapping[str, Any]) -> list[str]:
     return [
         *(_comparison(metrics, "gain", "baseline")),
         *(_comparison(metrics, "over_gold_only", "gold_only")),
+        *(_comparison(metrics, "over_other", "other")),
         *_retention(metrics),
         *_teacher(metrics),
+        *_judged(metrics),
         *_speed(metrics),
     ]
 
@@ -91,6 +93,19 @@ def _teacher(metrics: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _judged(metrics: Mapping[str, Any]) -> Iterator[str]:
+    found = metrics.get("judge")
+    if not found or not found.get("n"):
+        return
+    interval = f", 95 % interval {percent_span(found)}" if found["low"] is not None else ""
+    meaning = "a difference beyond chance" if found["p"] < SIGNIFICANT else "the difference may be chance"
+    yield (
+        f"Asked in both orders, {found['model']} prefers the student's answer in {found['wins']} rows, the teacher's "
+        f"in {found['losses']} and neither in {found['ties']}: {percent(found['value'])} for the student, a tie "
+        f"counting half{interval}, {p_value(found['p'])}: {meaning}."
+    )
+
+
 def _speed(metrics: Mapping[str, Any]) -> Iterator[str]:
     found = metrics["reductions"].get("inference_time_ms")
     if not found or not found["student"]:
@@ -140,6 +155,11 @@ def _cost_notes(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _failures(metrics: Mapping[str, Any]) -> Iterator[str]:
+    judge = metrics.get("judge") or {}
+    if "error" in judge:
+        yield f"The judge {judge['model']} could not be asked: {judge['error']}"
+    if judge.get("unclear"):
+        yield f"Rows on which the judge gave no clear answer, left out of its figures: {judge['unclear']}."
     for contender in metrics["contenders"].values():
         if contender["status"] == "failed":
             yield f"{contender['name']} could not be evaluated: {contender['error']}"

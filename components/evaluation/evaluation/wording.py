@@ -11,11 +11,12 @@ ROLE_NAMES = {
     "teacher": "teacher",
     "baseline": "untrained student",
     "gold_only": "student trained on the gold rows alone",
+    "other": "other model",
     "student": "distilled student",
 }
 
 
-SHORT_NAMES = {"teacher": "teacher", "baseline": "untrained", "gold_only": "gold only", "student": "student"}
+SHORT_NAMES = ROLE_NAMES | {"baseline": "untrained", "gold_only": "gold only", "other": "other", "student": "student"}
 
 
 def title(metric: str) -> str:
@@ -98,6 +99,11 @@ def count(value: float) -> str:
     if value >= 999_500_000:
         return f"{value / 1e9:.3g}\u00a0B"
     return f"{value / 1e6:.3g}\u00a0M" if value >= 100_000 else f"{value:,.0f}"
+
+
+def money(value: float) -> str:
+    """US dollars, `$0.021`, `$12.40`."""
+    return f"${value:,.2f}" if value >= 1 else f"${value:.2g}"
 
 
 def rate(value: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from evaluation.contenders import Contender, Job
 from shared.errors import ComponentError, NotFound, Problem
 from shared.progress import Progress
 from shared.rows import Row, read_rows, write_json, write_jsonl
-from shared.tasks import load_task
+from shared.tasks import Rejected, Task, load_task
 from shared.weights import load_model, load_tokenizer, locate
 
 CHUNK = 512  # rows held at once; batches of one length are made within a chunk
@@ -40,23 +41,26 @@ def main(text: str) -> None:
 
 def run(job: Job) -> dict[str, Any]:
     """The cost of running the contender; its answers are written on the way."""
-    from evaluation.answering import Asker
-    from evaluation.cost import measure, memory_baseline, throughput
+    from evaluation.answering import BATCH, Asker
+    from evaluation.cost import BATCHES, measure, memory_baseline, queries_per_hour
 
     print(f"evaluating {job.contender.role}: {job.contender.name}", flush=True)
-    test, task = Path(job.test), load_task(job.task)
+    test, task = Path(job.test), without_reasoning(load_task(job.task))
     count = sum(1 for _ in read_rows(test))
     contender = job.contender
     source = locate(Path(contender.folder) if contender.folder else None, contender.model_id)
     start = memory_baseline(architectures(source))
     model, tokenizer = load(contender, source)
     asker = Asker(model, tokenizer, task, job.max_new_tokens, as_teacher=contender.role == "teacher")
-    cost = measure(asker, evenly(read_rows(test), count, job.latency_rows), start)
-    if contender.asked:
-        seconds = write_answers(Path(job.answers), asker, test, count)
-        return cost | throughput(count, seconds) | {"truncated_prompts": asker.truncated, "cut_answers": asker.cut}
-    sample = list(evenly(read_rows(test), count, 4 * Asker.BATCH))
-    return cost | throughput(len(sample), asker.timed(sample)[1])
+    cost = measure(asker, list(evenly(read_rows(test), count, job.latency_rows)), start)
+    many = list(evenly(read_rows(test), count, max(BATCHES)))
+    cost["queries_per_hour"] = queries_per_hour(asker, many, cost["latency_ms"])
+    if not contender.asked:
+        sample = list(evenly(read_rows(test), count, 4 * BATCH))
+        return cost | {"rows_per_s": len(sample) / asker.timed(sample)[1]}
+    asker.truncated = asker.cut = 0  # what was only timed does not count
+    seconds = write_answers(Path(job.answers), asker, test, count)
+    return cost | {"rows_per_s": count / seconds, "truncated_prompts": asker.truncated, "cut_answers": asker.cut}
 
 
 def load(contender: Contender, source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -90,8 +94,27 @@ def architectures(source: str) -> list[str]:
         raise NotFound(Problem(f"cannot load the model {source!r}: {reason}", hint="a folder, or a hub id")) from None
 
 
+def without_reasoning(task: Task) -> Task:
+    """The task as everybody is asked here: for the answer alone, which is all that a student learns."""
+    return type(task)(replace(task.settings, chain_of_thought=False, chain_of_density=False))
+
+
+def is_valid(task: Task, row: Row, text: str) -> bool | None:
+    """Whether a written answer has the task's form; None where it was chosen among candidates and cannot but."""
+    candidates = task.candidates(row.prompt)
+    if candidates:
+        return None
+    try:
+        task.extract(text, candidates)
+    except Rejected:
+        return False
+    return True
+
+
 def write_answers(path: Path, asker: Asker, test: Path, count: int) -> float:
     """Write every row's answer, in the order of the rows; returns the seconds spent answering."""
+    from evaluation.likelihood import likelihoods
+
     seconds = 0.0
 
     def answers() -> Iterator[dict[str, Any]]:
@@ -100,8 +123,14 @@ def write_answers(path: Path, asker: Asker, test: Path, count: int) -> float:
             for rows in chunks(read_rows(test), CHUNK):
                 given, spent = asker.timed(rows, progress)
                 seconds += spent
-                for row, answer in zip(rows, given, strict=True):
-                    yield {"id": row.id, "answer": answer.text, "probabilities": answer.probabilities}
+                for row, answer, likelihood in zip(rows, given, likelihoods(asker, rows), strict=True):
+                    yield {
+                        "id": row.id,
+                        "answer": answer.text,
+                        "probabilities": answer.probabilities,
+                        "valid": is_valid(asker.task, row, answer.text),
+                        "likelihood": likelihood,
+                    }
 
     write_jsonl(path, answers())
     return seconds

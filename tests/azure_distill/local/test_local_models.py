@@ -33,7 +33,7 @@ def test_versions_count_up_and_keep_their_lineage(store: ModelStore, folder: Pat
     assert store.get("student").version == store.get("student@latest").version == 2
     found = store.get("student:1")
     assert (found.run, found.lineage) == ("swift_otter_1", {"teacher": "big"})
-    assert (found.path / "deep" / "weights").read_text() == "1"
+    assert (Path(found.path) / "deep" / "weights").read_text() == "1"
     assert found.to_json()["path"] == str(found.path)
     assert [(model.name, model.version) for model in store.list()] == [("student", 2), ("student", 1)]
 
@@ -42,17 +42,17 @@ def test_a_model_stands_for_itself(store: ModelStore, folder: Path) -> None:
     model = store.register("student", folder, {})
     (folder / "config.json").write_text("changed")
     shutil.rmtree(folder / "deep")
-    assert (model.path / "config.json").read_text() == "{}"
-    assert (model.path / "deep" / "weights").exists()
+    assert (Path(model.path) / "config.json").read_text() == "{}"
+    assert (Path(model.path) / "deep" / "weights").exists()
 
 
 def test_the_output_of_a_run_is_not_copied(bench: Bench) -> None:
     run = bench.run(bench.step("one", "echo 1 > '${{outputs.out}}/weights'"))
     out = Path(run.outputs["one"]["out"])
     model = bench.backend().models.register("student", out, {}, run.name)
-    assert (model.path / "weights").samefile(out / "weights")
+    assert (Path(model.path) / "weights").samefile(out / "weights")
     shutil.rmtree(run.location)
-    assert (model.path / "weights").read_text() == "1\n"
+    assert (Path(model.path) / "weights").read_text() == "1\n"
 
 
 def test_what_is_not_there(store: ModelStore, folder: Path) -> None:

@@ -43,6 +43,21 @@ def literal(step: Step, port: str) -> Any:
     return json.loads(str(binding.value))
 
 
+def test_the_judge_goes_to_the_evaluation_and_its_key_by_name(rows: str) -> None:
+    judge = {"endpoint": ENDPOINT, "model": "gpt-x", "api_key_env": "JUDGE_KEY"}
+    step = build_plan(job(rows, evaluation={"judge": judge}), {}).step("evaluation")
+    found = {"url": ENDPOINT, "model": "gpt-x", "rows": 100, "key_env": "JUDGE_KEY"}
+    assert literal(step, "settings")["judge"] == found
+    assert step.secrets == ("JUDGE_KEY",)
+    assert build_plan(job(rows), {}).step("evaluation").secrets == ()
+
+
+def test_the_gate_goes_to_the_evaluation(rows: str) -> None:
+    gate = {"min_accuracy_gain": 0.05, "min_retention": 0.9, "gate": ["macro_f1 >= 0.8", "weight_bytes <= 3e6"]}
+    given = literal(build_plan(job(rows, evaluation=gate), {}).step("evaluation"), "settings")
+    assert {key: given[key] for key in gate} == gate
+
+
 def test_an_endpoint_teacher_makes_four_steps(rows: str) -> None:
     plan = build_plan(job(rows), {})
     assert [step.name for step in plan.steps] == ["prepare_data", "teacher_inference", "student_finetune", "evaluation"]

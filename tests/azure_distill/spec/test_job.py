@@ -40,6 +40,28 @@ def problems(folder: Path, text: str | bytes) -> list[Problem]:
         return error.problems
 
 
+@pytest.mark.parametrize(
+    ("checks", "message", "hint"),
+    [
+        ("[accuracy is fine]", "'accuracy is fine' is no check", 'such as "accuracy >= 0.9"'),
+        ("[macro_f1 >= 0.5]", "'macro_f1' is no figure of conversation", None),
+        ("[retentoin >= 0.5]", "'retentoin' is no figure of conversation", "retention"),
+        ("[inference_time_gain < 1]", "'inference_time_gain' is no figure of conversation", None),
+    ],
+)
+def test_a_gate_that_cannot_be_read_is_refused_at_its_line(
+    folder: Path, checks: str, message: str, hint: str | None
+) -> None:
+    found = problems(folder, VALID + f"evaluation:\n  gate: {checks}\n")
+    assert [(problem.line, problem.message) for problem in found] == [(7, message)]
+    assert hint is None or hint in (found[0].hint or "")
+
+
+def test_a_gate_may_name_metrics_gains_further_figures_and_costs(folder: Path) -> None:
+    checks = '["accuracy >= .9", "rouge_l_gain > -1e-2", "retention>=1", "ece <= 0.1", "inference_time < 50.5"]'
+    assert problems(folder, VALID + f"evaluation: {{gate: {checks}}}\n") == []
+
+
 def test_a_valid_job_has_no_problem_and_numbers_are_numbers(folder: Path) -> None:
     job = DistillationJob.from_file(write(folder, VALID))
     assert check(job) == []

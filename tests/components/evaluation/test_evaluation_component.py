@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+LABELS = ("sport", "politics", "very good sport")
 Lines = list[dict[str, Any]]
 Evaluate = Callable[..., CompletedProcess[str]]
 
@@ -34,9 +36,13 @@ def responses(
     """The teacher's answers: three wrong, one rejected."""
     folder, rows = prepared
     texts = [row["reference"] if place > 3 else "politics" for place, row in enumerate(rows)]
-    write_lines(folder / "responses" / "test.jsonl", answered(rows, texts)[:-1])
+    lines = answered(rows, texts)[:-1]
+    for line, text in zip(lines[:10], texts, strict=False):
+        line["label_logprobs"] = {label: math.log(0.8 if label == text else 0.1) for label in LABELS}
+    write_lines(folder / "responses" / "test.jsonl", lines)
     write_lines(folder / "responses" / "rejected.jsonl", [{"id": "r39", "split": "test", "reason": "empty answer"}])
     usage = {"teacher": "big-model", "kind": "endpoint", "requests": 40, "latency_ms": {"p50": 410.0, "p95": 900.0}}
+    usage |= {"cost": 0.0, "total": {"answers": 80, "cost": 2.0}}  # the last run found every answer in its store
     (folder / "responses" / "usage.json").write_text(json.dumps(usage))
     return folder / "responses"
 
@@ -88,7 +94,19 @@ def test_contenders_side_by_side_and_one_that_fails_takes_nothing_from_the_other
     assert found["latency_ms"]["p50"] <= found["latency_ms"]["p95"]
     assert found["weight_bytes"] == 4 * found["parameters"]
     assert found["dtype"] == "float32"
+    assert found["kl_to_teacher"]["n"] == 10
+    assert found["kl_to_teacher"]["value"] > 0
+    assert found["calibration"]["n"] == 40
+    assert teacher["calibration"]["n"] == 10
+    assert teacher["calibration"]["ece"] == pytest.approx(0.8 - 0.7)  # three of the ten are wrong
+    assert "kl_to_teacher" not in teacher
+    assert not {"perplexity", "format_validity", "fact_recall"} & found.keys()
     assert 0 < found["peak_memory_bytes"] < 200e6
+    assert list(found["queries_per_hour"]) == ["1", "8", "32"]
+    assert found["queries_per_hour"]["1"] == pytest.approx(3.6e6 / found["latency_ms"]["mean"])
+    assert found["ttft_ms"] is None  # a label is chosen, not written
+    assert found["usd_per_1000_requests"] is None
+    assert teacher["usd_per_1000_requests"] == pytest.approx(25.0)
     assert found["parameters"] == metrics["contenders"]["baseline"]["parameters"]
     assert metrics["gate"]["passed"] is False
     assert [check["passed"] for check in metrics["gate"]["checks"]] == [True, False]
@@ -122,6 +140,7 @@ def test_one_model_alone_that_writes_text(
             "id": str(place),
             "messages": [{"role": "user", "content": "hi " * place}, {"role": "assistant", "content": "hello there"}],
             "reference": "hello there",
+            "facts": ["hello", "nothing of that kind"],
         }
         for place in range(1, 5)
     ]
@@ -140,7 +159,16 @@ def test_one_model_alone_that_writes_text(
     assert metrics["retention"] is metrics["gain"] is None
     assert metrics["gate"] == {"passed": True, "checks": []}
     assert metrics["signatures"]["bleu_score"].startswith("nrefs:1|case:mixed")
-    assert metrics["contenders"]["student"]["tokens_per_s"] > 0
+    student = metrics["contenders"]["student"]
+    assert student["tokens_per_s"] > 0
+    assert student["perplexity"]["n"] == 4
+    assert student["perplexity"]["value"] > 1
+    assert student["format_validity"]["n"] == 4
+    assert student["fact_recall"]["value"] == 0
+    assert student["calibration"] is None
+    assert 0 < student["ttft_ms"]["p50"] < student["latency_ms"]["p50"]
+    assert student["ttft_ms"]["n"] == 4
+    assert list(student["queries_per_hour"]) == ["1"]  # 4 rows fill no batch of 8
 
 
 def test_a_hosted_teacher_is_timed_like_the_student_and_is_the_yardstick_without_references(
@@ -156,6 +184,7 @@ def test_a_hosted_teacher_is_timed_like_the_student_and_is_the_yardstick_without
         data=tmp_path / "data",
         teacher_model=models["teacher"],
         student_model=models["student"],
+        other_model=models["baseline"],
         task=label_task,
         settings='{"latency_rows": 3, "bootstrap": 200}',
         report=tmp_path / "report",
@@ -164,6 +193,9 @@ def test_a_hosted_teacher_is_timed_like_the_student_and_is_the_yardstick_without
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
     teacher, student = metrics["contenders"]["teacher"], metrics["contenders"]["student"]
     assert metrics["basis"] == "teacher"
+    assert list(metrics["contenders"]) == ["teacher", "other", "student"]
+    gap = student["metrics"]["accuracy"]["value"] - metrics["contenders"]["other"]["metrics"]["accuracy"]["value"]
+    assert metrics["comparisons"]["accuracy"]["over_other"]["value"] == pytest.approx(gap)
     assert teacher["kind"] == "local"
     assert list(teacher["metrics"]) == ["inference_time"]
     assert teacher["latency_ms"]["how"] == student["latency_ms"]["how"]

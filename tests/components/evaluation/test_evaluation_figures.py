@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from evaluation.document import price_per_thousand
 from evaluation.figures import per_label, quality
 from evaluation.heldout import inspect, stored_answers
 from evaluation.join import EXAMPLES, OTHER, Joined, join
@@ -92,7 +93,7 @@ def test_rows_without_reference_are_left_out_of_gold_figures_but_not_of_agreemen
     joined, by_role, _ = compare(rows, {"teacher": ["sport"] * 4, "student": ["sport"] * 3 + ["politics"]})
     assert joined.basis == "reference"
     assert by_role["student"]["accuracy"] | {"low": 0, "high": 0} == {"value": 0.5, "low": 0, "high": 0, "n": 2}
-    assert joined.agreement["student"].matrix().sum(0).tolist() == [4, 3]
+    assert joined.further["student"]["agreement"].matrix().sum(0).tolist() == [4, 3]
 
 
 def test_without_any_reference_the_teacher_is_the_yardstick_and_has_no_figures_itself(
@@ -213,3 +214,17 @@ def test_responses_to_other_rows_are_refused(tmp_path: Path, write_lines: Write,
     write_lines(tmp_path / "responses" / "test.jsonl", rows[2:])
     with pytest.raises(InvalidInput, match="none of the held-out rows"):
         stored_answers(tmp_path / "responses", inspect(tmp_path / "data"))
+
+
+@pytest.mark.parametrize(
+    ("usage", "price"),
+    [
+        ({"total": {"answers": 50, "cost": 0.1}, "requests": 2, "cost": 9.0}, 2.0),
+        ({"requests": 40, "cost": 0.5}, 12.5),
+        ({"total": {"answers": 50, "cost": None}, "requests": 40, "cost": None}, None),
+        ({"requests": 0, "cost": 0.0}, None),
+        ({}, None),
+    ],
+)
+def test_the_price_of_a_request_is_read_from_what_all_answers_cost(usage: dict[str, Any], price: float | None) -> None:
+    assert price_per_thousand(usage) == price

@@ -9,7 +9,7 @@ import pytest
 from evaluation.charts import all_charts
 from evaluation.page import facts, render
 from evaluation.svg import Axis, Canvas, linear_ticks
-from evaluation.tables import cards, comparison_rows, figure_rows, reduction_rows
+from evaluation.tables import cards, comparison_columns, comparison_rows, figure_rows, reduction_rows
 from evaluation.wording import ROLE_NAMES, SHORT_NAMES, count, milliseconds, points, size
 
 EVIL = "</script><script>alert('x')</script> & \"quoted\" <img src=http://evil.example/x onerror=alert(1)>"
@@ -53,7 +53,13 @@ def contender(name: str, value: float, weight: int, latency: float, **more: Any)
         "kind": "local",
         "n": 40,
         "metrics": {"accuracy": {"value": value, "low": value - 0.1, "high": min(1.0, value + 0.1), "n": 40}},
-        "agreement": None,
+        "kl_to_teacher": {"value": 0.25, "low": 0.2, "high": 0.3, "n": 40},
+        "perplexity": {"value": 12.0, "low": 11.0, "high": 13.0, "n": 40, "bits_per_byte": 0.8},
+        "calibration": {
+            "ece": 0.1,
+            "n": 40,
+            "bins": [{"low": 0.9, "high": 1.0, "n": 40, "confidence": 0.95, "accuracy": 0.85}],
+        },
         "latency_ms": {
             "p50": latency,
             "p95": 2 * latency,
@@ -63,6 +69,9 @@ def contender(name: str, value: float, weight: int, latency: float, **more: Any)
         },
         "tokens_per_s": 100.0,
         "rows_per_s": 10.0,
+        "ttft_ms": {"p50": latency / 4, "p95": latency / 2, "n": 3},
+        "queries_per_hour": {"1": 3.6e6 / latency, "8": 7.2e6 / latency},
+        "usd_per_1000_requests": None,
         "parameters": weight // 4,
         "weight_bytes": weight,
         "peak_memory_bytes": 2 * weight,
@@ -83,7 +92,7 @@ def document() -> dict[str, Any]:
         "basis": "reference",
         "rows": {"test": 40, "with_reference": 40, "without_reference": 0},
         "contenders": {
-            "teacher": contender(EVIL, 0.9, 4_000_000, 100.0),
+            "teacher": contender(EVIL, 0.9, 4_000_000, 100.0, usd_per_1000_requests=0.0214),
             "baseline": {"name": "b", "status": "failed", "kind": "local", "error": EVIL, "n": 0, "metrics": {}},
             "student": contender("student " + EVIL, 0.8, 40_000, 2.0),
         },
@@ -121,6 +130,7 @@ def page(document: dict[str, Any]) -> str:
             "figures": figure_rows(document),
             "reductions": reduction_rows(document),
             "comparisons": comparison_rows(document),
+            "compared": list(comparison_columns(document).values()),
             "charts": all_charts(document, training),
             "examples": [example],
             "kinds": ["only the teacher right"],
@@ -152,6 +162,7 @@ def test_the_page_has_every_chart_and_says_what_each_shows(document: dict[str, A
         "Latency",
         "F1 by label",
         "Confusion of the student",
+        "Calibration",
         "Training loss",
     ]
 
@@ -174,6 +185,15 @@ def test_the_tables_show_the_figures(document: dict[str, Any]) -> None:
     assert lines["Throughput (batch 16, rows/s)"][2] == "50 ×"
     accuracy = next(line for line in figure_rows(document) if line.name == "Accuracy")
     assert [cell.main for cell in accuracy.cells] == ["90.0\u00a0%", "–", "80.0\u00a0%"]
+    shown = {line.name: [(cell.main, cell.note) for cell in line.cells] for line in figure_rows(document)}
+    assert shown["KL to the teacher"][2] == ("0.250", "0.200–0.300, n\u00a0=\u00a040")
+    assert shown["Calibration error"][2] == ("10.0\u00a0%", "n\u00a0=\u00a040")
+    assert shown["Perplexity of the references"][2] == ("12", "0.8 bits a byte, n\u00a0=\u00a040")
+    assert "Facts recalled" not in shown
+    costs = {(line.name, line.note): [cell.main for cell in line.cells] for line in figure_rows(document)}
+    assert costs["Time to first token", "median, in process, batch 1"] == ["25.0\u00a0ms", "–", "0.50\u00a0ms"]
+    assert costs["Queries per hour", "batch 8"] == ["72,000", "–", "3,600,000"]
+    assert costs["Price of 1,000 requests", "at the endpoint's prices"] == ["$0.021", "–", "–"]
     assert [card.label for card in cards(document)] == [
         "Accuracy",
         "Kept of the teacher",
@@ -181,6 +201,15 @@ def test_the_tables_show_the_figures(document: dict[str, Any]) -> None:
         "Times as fast",
         "Times as small",
     ]
+
+
+def test_only_whom_there_is_stands_in_the_comparison(document: dict[str, Any]) -> None:
+    assert list(comparison_columns(document).values()) == ["untrained student", "teacher", "kept of the teacher"]
+    kept = document["retention"]
+    document["comparisons"]["macro_f1"] = {"retention": kept, "over_other": document["gain"]}
+    assert list(comparison_columns(document)) == ["gain", "over_other", "to_teacher", "retention"]
+    cells = [[cell.main for cell in line.cells] for line in comparison_rows(document)]
+    assert cells == [["+30.0", "–", "+30.0", "90.0\u00a0%"], ["–", "+30.0", "–", "90.0\u00a0%"]]
 
 
 def test_facts_are_flattened_and_long_lists_cut() -> None:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from evaluation.gate import judge
+from azure_distill.spec.job import GATE_CHECK, GATE_FIGURES, METRICS
+from evaluation.gate import FORM, judge
 from evaluation.settings import Settings, load_settings
 from shared.errors import InvalidInput
 from shared.tasks import load_task
@@ -67,7 +71,9 @@ def test_a_gate_that_cannot_be_read_is_refused(gate: Any, text: str) -> None:
 def figures(**student: Any) -> dict[str, Any]:
     return {
         "contenders": {
-            "student": {"status": "ok", "metrics": {"accuracy": {"value": 0.91}}, "weight_bytes": 3e6} | student
+            "student": {"status": "ok", "metrics": {"accuracy": {"value": 0.91}}, "weight_bytes": 3e6}
+            | {"calibration": {"ece": 0.08}, "kl_to_teacher": {"value": 0.2}}
+            | student
         },
         "comparisons": {"accuracy": {"gain": {"value": 0.3}, "retention": {"value": 0.95}}},
     }
@@ -83,6 +89,8 @@ def figures(**student: Any) -> dict[str, Any]:
         ({"min_accuracy_gain": 0.25, "min_retention": 0.9}, True),
         ({"min_retention": 0.96}, False),
         ({"max_weight_bytes": 1e6}, False),
+        (["ece <= 0.1", "kl_to_teacher < 0.5"], True),
+        (["ece < 0.05"], False),
     ],
 )
 def test_a_gate_passes_when_all_its_checks_do(gate: Any, passed: bool) -> None:
@@ -102,6 +110,8 @@ def test_what_was_not_measured_has_not_passed() -> None:
     result = judge(load({"gate": ["macro_f1_gain >= -1"]}).gate, figures())
     assert result["passed"] is False
     assert result["checks"][0]["reason"] == "not measured: needs the untrained student"
+    result = judge(load({"gate": ["perplexity <= 10"]}).gate, figures())
+    assert result["checks"][0]["reason"] == "not measured: this student, task or data has none"
 
 
 def test_a_student_that_failed_fails_the_gate_even_without_checks() -> None:
@@ -118,3 +128,22 @@ def test_a_student_that_failed_fails_the_gate_even_without_checks() -> None:
 def test_the_gates_metrics_are_measured_though_nobody_asked_to_report_them() -> None:
     settings = load({"metrics": ["accuracy"], "gate": ["macro_f1 >= 0.5", "inference_time <= 10"]})
     assert settings.quality_metrics == ("accuracy", "macro_f1")
+
+
+@pytest.mark.parametrize("kind", ["nli", "math", "conversation"])
+def test_the_job_file_knows_the_figures_that_a_gate_can_name(kind: str) -> None:
+    names = [*METRICS[kind], *GATE_FIGURES, "accuracy_gain", "accuracy_retention"]
+    checks = load({"gate": [f"{name} >= 0" for name in names]}, kind).gate
+    assert len(checks) == len(names)
+    known = problems({"gate": ["nonsense >= 0"]}, kind).partition("known: ")[2].strip(")")
+    assert set(known.split(", ")) == set(names) - {"accuracy_retention"}
+
+
+@given(st.from_regex(GATE_CHECK, fullmatch=True))
+def test_what_the_job_file_takes_for_a_check_is_one(text: str) -> None:
+    assert FORM.fullmatch(text)
+
+
+@given(st.from_regex(FORM, fullmatch=True))
+def test_every_check_can_be_written_in_a_job_file(text: str) -> None:
+    assert re.match(GATE_CHECK, text)

@@ -1,0 +1,193 @@
+"""The judge against a real endpoint on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from loopback_teacher import Body, LoopbackTeacher, choice, raw, reset, status
+
+from evaluation.chat_endpoint import ChatEndpoint, Unreachable
+from evaluation.judge import Pair, judged, pairs
+from evaluation.settings import Judge, load_settings
+from shared.errors import InvalidInput
+from shared.rows import Row
+from shared.tasks import load_task
+
+Lines = list[dict[str, Any]]
+
+
+def pair(index: int, student: str, teacher: str) -> Pair:
+    return Pair(Row(f"r{index}", [{"role": "user", "content": f"question {index}"}], None, "right"), student, teacher)
+
+
+def places(body: Body) -> tuple[str, str]:
+    """What stands as answer A and as answer B."""
+    parts = body["messages"][-1]["content"].split("\n\n")
+    return tuple(part.partition("\n")[2] for part in parts if part.startswith("[answer"))
+
+
+def honest(body: Body) -> str:
+    """Prefers the text with more stars, wherever it stands."""
+    first, second = (text.count("*") for text in places(body))
+    return "A" if first > second else "B." if second > first else "Tie"
+
+
+def ask(answer: Callable[[Body], str], asked: list[Pair], **server: Any) -> tuple[dict[str, Any], LoopbackTeacher]:
+    with LoopbackTeacher(answer=answer, model="judge", **server) as endpoint:
+        return judged(Judge(endpoint.url, "judge"), server.get("key"), asked, 200, 0), endpoint
+
+
+def test_wins_count_where_both_orders_agree() -> None:
+    asked = [
+        pair(0, "**", "*"),
+        pair(1, "***", "*"),
+        pair(2, "*", "**"),
+        pair(3, "* x", "x *"),
+        pair(4, "Same ", "same"),
+    ]
+    found, endpoint = ask(honest, asked)
+    assert len(endpoint.requests) == 8  # the last pair says the same and is not asked
+    assert (found["wins"], found["losses"], found["ties"], found["same"], found["unclear"]) == (2, 1, 2, 1, 0)
+    assert found["value"] == pytest.approx(3 / 5)
+    assert found["low"] <= found["value"] <= found["high"]
+    assert found["first_preferred"] == 0.5
+    assert found["n"] == 5
+
+
+def test_swapped_contenders_swap_their_wins() -> None:
+    asked = [pair(place, "*" * (1 + place % 3), "*" * (1 + place % 2)) for place in range(12)]
+    there, _ = ask(honest, asked)
+    back, _ = ask(honest, [Pair(each.row, each.teacher, each.student) for each in asked])
+    assert (there["wins"], there["losses"], there["ties"]) == (back["losses"], back["wins"], back["ties"])
+    assert there["value"] == pytest.approx(1 - back["value"])
+
+
+def test_a_judge_that_prefers_a_place_sees_only_ties_and_is_shown_as_such() -> None:
+    found, _ = ask(lambda body: "A", [pair(place, "yes", "no") for place in range(4)])
+    assert (found["wins"], found["losses"], found["ties"]) == (0, 0, 4)
+    assert found["first_preferred"] == 1.0
+    assert found["p"] == 1.0
+
+
+def test_replies_that_are_no_choice_are_counted_and_left_out() -> None:
+    def evasive(body: Body) -> str:
+        return "Both have their merits" if "question 1" in body["messages"][-1]["content"] else honest(body)
+
+    found, _ = ask(evasive, [pair(0, "**", "*"), pair(1, "**", "*")])
+    assert (found["wins"], found["unclear"], found["n"]) == (1, 1, 1)
+
+
+def test_passing_faults_are_waited_for_and_the_key_is_sent() -> None:
+    with LoopbackTeacher(
+        answer=lambda body: "tie",
+        key="k1",
+        plan=lambda number, body: {1: status(429, retry_after="0"), 2: reset, 3: status(503)}.get(number),
+    ) as server:
+        waits: list[float] = []
+        assert (
+            ChatEndpoint(server.url + "/", "teacher", "k1", waits.append).reply([{"role": "user", "content": "?"}])
+            == "tie"
+        )
+        assert waits == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("plan", "reason", "requests"),
+    [
+        (lambda number, body: status(400), "HTTP status 400", 1),
+        (lambda number, body: status(307, location="http://127.0.0.1:1/v1"), "HTTP status 307", 1),
+        (lambda number, body: raw(b"<html>"), "does not answer like", 5),
+        (lambda number, body: choice(None), "", 1),
+    ],
+)
+def test_an_endpoint_that_does_not_answer_is_told_without_the_key(plan: Any, reason: str, requests: int) -> None:
+    with LoopbackTeacher(key="k1", plan=plan) as server:
+        endpoint = ChatEndpoint(server.url, "teacher", "k1", lambda seconds: None)
+        if reason:
+            with pytest.raises(Unreachable, match=reason) as caught:
+                endpoint.reply([{"role": "user", "content": "?"}])
+            assert "k1" not in str(caught.value)
+        else:
+            assert endpoint.reply([{"role": "user", "content": "?"}]) == ""
+    assert len(server.requests) == requests
+
+
+def test_pairs_are_drawn_from_the_rows_that_both_answered(tmp_path: Path) -> None:
+    rows = [Row(f"r{place}", [{"role": "user", "content": "q"}]) for place in range(200)]
+    lines = [
+        {"answers": {"student": f"s{place}", "teacher": None if place % 2 else f"t{place}"}} for place in range(200)
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    drawn = pairs(rows, tmp_path / "p.jsonl", 20, 0)
+    numbers = [int(each.row.id[1:]) for each in drawn]
+    assert len(set(numbers)) == 20
+    assert all(number % 2 == 0 for number in numbers)
+    assert max(numbers) > 100
+    assert all(each.student == f"s{number}" for number, each in zip(numbers, drawn, strict=True))
+    assert len(pairs(rows, tmp_path / "p.jsonl", 500, 0)) == 100
+
+
+def test_a_judge_that_cannot_be_read_is_refused() -> None:
+    given = {"judge": {"url": "ftp://x", "modle": "m", "rows": 0}}
+    with pytest.raises(InvalidInput) as caught:
+        load_settings(json.dumps(given), load_task('{"type": "nli"}'))
+    text = str(caught.value)
+    assert "unknown key 'modle' (did you mean 'model'?" in text
+    assert "settings.judge.model: must be a text" in text
+    assert "settings.judge.url: must be an address" in text
+    assert "settings.judge.rows: must be a whole number" in text
+
+
+@pytest.mark.parametrize("code", [0, 401])
+def test_the_component_asks_the_judge_and_does_without_one_that_fails(
+    code: int,
+    tmp_path: Path,
+    models: dict[str, Path],
+    evaluate: Callable[..., CompletedProcess[str]],
+    label_rows: Callable[..., Lines],
+    answered: Callable[..., Lines],
+    write_lines: Callable[[Path, Lines], Path],
+    label_task: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = label_rows(12)
+    write_lines(tmp_path / "data" / "test.jsonl", rows)
+    write_lines(tmp_path / "responses" / "test.jsonl", answered(rows, [row["reference"] for row in rows]))
+
+    def plan(number: int, body: Body) -> Any:
+        return status(code) if code else None
+
+    with LoopbackTeacher(answer=lambda body: "tie", key="s3cret", model="judge", plan=plan) as server:
+        settings = {
+            "judge": {"url": server.url, "model": "judge", "key_env": "JUDGE_KEY", "rows": 10},
+            "bootstrap": 200,
+        }
+        arguments: dict[str, Any] = {
+            "data": tmp_path / "data",
+            "responses": tmp_path / "responses",
+            "student_model": models["student"],
+            "task": label_task,
+            "settings": json.dumps(settings | {"latency_rows": 2}),
+            "report": tmp_path / "report",
+        }
+        without_key = evaluate(**arguments)
+        monkeypatch.setenv("JUDGE_KEY", "s3cret")
+        done = evaluate(**arguments)
+    assert without_key.returncode == 4
+    assert "JUDGE_KEY: not set" in without_key.stderr
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    told = " ".join([*metrics["summary"], *metrics["notes"]])
+    if code:
+        assert metrics["judge"]["error"].endswith("HTTP status 401")
+        assert "The judge judge could not be asked" in told
+    else:
+        assert metrics["judge"]["ties"] == metrics["judge"]["n"] == 10
+        assert "judge prefers the student's answer in 0 rows" in told
+    everything = done.stdout + done.stderr + "".join(path.read_text() for path in (tmp_path / "report").iterdir())
+    assert "s3cret" not in everything
