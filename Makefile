@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-export AZURE_DISTILL_HOME ?= $(HOME)/.azure-distill
+unexport PYTHONDONTWRITEBYTECODE
 
 setup: $(READY)
 
@@ -15,12 +15,12 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m compileall -q azure_distill components
 	touch $@
 
 demo: $(READY)
 	@$(BIN)/python jobs/bbc_topics_data.py
 	@$(BIN)/azure-distill run jobs/bbc_topics.yaml
-	@$(BIN)/azure-distill report last
 
 test: $(READY)
 	$(BIN)/python -m pytest
