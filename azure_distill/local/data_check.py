@@ -24,6 +24,8 @@ def check_data(plan: Plan, home: Home) -> tuple[list[Problem], list[str]]:
     Works in a temporary folder that is gone afterwards.
     """
     step = plan.step(STEP)
+    if not any(isinstance(step.inputs.get(port), DataPath) for port in ("training_data", "test_data")):
+        return [], []
     with tempfile.TemporaryDirectory(prefix="azure-distill-") as scratch:
         work = Path(scratch) / "work"
         outputs = {port: Path(scratch) / port for port in step.component.outputs}
