@@ -33,7 +33,7 @@ def main() -> None:
         if section in wanted:
             print(f"== {section}", file=sys.stderr, flush=True)
             parts.append(globals()[f"{section}_section"]())
-    page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+            page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     print(page)
 
 
@@ -82,15 +82,17 @@ def methods_section() -> str:
     found = answer("benchmarks/bbc_methods.py", "--responses", responses, "--gold", gold)
     rows = ["| the student learns | validation | test | seconds |", "|---|---|---|---|"]
     for way, runs in found.items():
-        cells = [statistics.mean(run[split] for run in runs) for split in ("validation", "test")]
-        tested = sorted(run["test"] for run in runs)
-        seconds = statistics.mean(run["seconds"] for run in runs)
-        spread = f"{tested[0]:.3f} to {tested[-1]:.3f}"
-        rows.append(f"| `{way}` | {cells[0]:.3f} | {cells[1]:.3f} ({spread}) | {seconds:.0f} |")
+        cells = [spread([run[split] for run in runs]) for split in ("validation", "test")]
+        rows.append(f"| `{way}` | {cells[0]} | {cells[1]} | {statistics.mean(run['seconds'] for run in runs):.1f} |")
     return (
-        "## Methods\n\nThe demo's student, three seeds, accuracy against the truth, mean (least to greatest). Same "
-        "hyperparameters for all; the epoch is chosen on the validation rows.\n\n" + "\n".join(rows)
+        "## Methods\n\nThe demo's student, three seeds, accuracy against the truth, mean ± half the "
+        "range. Same hyperparameters for all; the epoch is chosen on the validation rows.\n\n" + "\n".join(rows)
     )
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± half the range."""
+    return f"{statistics.mean(values):.3f} ±{(max(values) - min(values)) / 2:.3f}"
 
 
 def prepare_data_section() -> str:

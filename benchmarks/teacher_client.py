@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import resource
@@ -50,7 +51,8 @@ def main() -> None:
     clients: dict[str, Callable[[str, int, int], None]] = {
         "aiohttp": bare, "component": component, "openai": sdk
     }  # fmt: skip
-    found = {name: measured(client, url, given.requests, given.concurrency) for name, client in clients.items()}
+    with contextlib.redirect_stdout(sys.stderr):  # the component tells its progress
+        found = {name: measured(client, url, given.requests, given.concurrency) for name, client in clients.items()}
     server.terminate()
     ratios = {
         f"component_to_{name}_rps": round(found["component"]["rps"] / found[name]["rps"], 2)
