@@ -45,6 +45,9 @@ def example(path: Path, folder: Path) -> Plan:
     if path.stem == "customer_support":  # its rows are made by a program beside it
         path = Path(shutil.copy(path, folder))
         write_rows("conversation", folder / "data" / "customer_support", Sizes(20, 5, 5, 0))
+    if path.stem == "bbc_topics":  # its data is fetched by a script, not committed
+        path = Path(shutil.copy(path, folder))
+        write_rows("classification", folder / "data" / "bbc_topics", Sizes(20, 5, 5, 5))
     return build_plan(DistillationJob.from_file(path), {})
 
 
