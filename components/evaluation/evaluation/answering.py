@@ -6,13 +6,14 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from shared.beginning import Continued, common_beginning
 from shared.chat import prompt_ids
 from shared.generate import Sampling, generate, length_batches
 from shared.labels import label_ids, label_logprobs
@@ -86,10 +87,15 @@ class Asker:
     ) -> Iterator[list[tuple[int, Answer]]]:
         labels = self._label_ids(candidates)
         tails = sum(len(label) for label in labels)
+        beginning = common_beginning(prompts)
+        with torch.inference_mode():
+            continued: Any = Continued.of(self.model, beginning)
+        start = len(beginning) if continued else 0
+        rests = [ids[start:] for ids in prompts]
         for batch in length_batches(prompts, _fitting(prompts, tails, most)):
+            asked = [rests[index] for index in batch]
             with torch.inference_mode():
-                asked = [prompts[index] for index in batch]
-                logprobs = label_logprobs(self.model, asked, labels, int(self.tokenizer.pad_token_id))
+                logprobs = label_logprobs(continued or self.model, asked, labels, int(self.tokenizer.pad_token_id))
             shares = logprobs.log_softmax(-1).exp().tolist()
             yield [
                 (index, _likeliest(candidates, share, len(prompts[index])))
