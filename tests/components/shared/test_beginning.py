@@ -12,7 +12,7 @@ from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
 
 TOKENIZER = train_tokenizer(["one two three four"] * 4, 300)
 RECIPE = Recipe(hidden_size=32, num_layers=2, num_heads=4, intermediate_size=48, vocab_size=300)
-MODEL: Any = initial_model(make_config(RECIPE, TOKENIZER), 0).eval()
+MODEL: Any = initial_model(make_config(RECIPE, TOKENIZER), 0)
 TOKENS = st.integers(6, 250)
 
 
