@@ -36,14 +36,20 @@ class Generated:
     finished: bool
 
 
-def length_batches(prompts: Sequence[Sequence[int]], rows: int) -> Iterator[list[int]]:
-    """Indices of prompts in batches of at most `rows` of about the same length, the longest first.
+def length_batches(
+    prompts: Sequence[Sequence[int]], rows: int | None = None, *, tokens: int | None = None, tail: int = 0
+) -> Iterator[list[int]]:
+    """Indices of prompts in batches of about the same length, the longest first.
 
-    Longest first: a batch that does not fit in memory fails at once, not at the end.
+    A batch has at most `rows` rows and, where it has two or more, at most `tokens` tokens with padding and with `tail`
+    more tokens a row.  Longest first: a batch that does not fit in memory fails at once, not at the end.
     """
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    for start in range(0, len(order), rows):
-        yield order[start : start + rows]
+    while order:
+        room = len(order) if tokens is None else tokens // (len(prompts[order[0]]) + tail)
+        size = max(1, room if rows is None else min(rows, room))
+        yield order[:size]
+        order = order[size:]
 
 
 @torch.inference_mode()
@@ -53,15 +59,17 @@ def generate(
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
     rows: int = 16,
+    tokens: int | None = None,
 ) -> Iterator[list[Generated]]:
     """Answers to `prompts` (token ids), a batch at a time, longest prompts first.
 
+    A batch has at most `rows` rows and at most `tokens` tokens, those that may be written included.
     What all prompts begin with is read once, and a row that has finished leaves its batch.
     """
     ends = {*end_ids(tokenizer), int(tokenizer.eos_token_id)}
     continued = Continued.of(model, common_beginning(prompts))
     beginning = continued.length if continued else 0
-    for batch in length_batches(prompts, rows):
+    for batch in length_batches(prompts, rows, tokens=tokens, tail=sampling.max_tokens):
         asked = [list(prompts[index]) for index in batch]
         ids, mask = _padded(asked, beginning, int(tokenizer.pad_token_id), model.device)
         cache = continued.cache(len(batch)) if continued else None

@@ -83,7 +83,7 @@ def reduction_rows(document: Mapping[str, Any]) -> list[Line]:
         "weight_bytes": ("Memory (weights)", size),
         "peak_memory_bytes": ("Peak memory", size),
         "inference_time_ms": ("Inference time (median)", milliseconds),
-        "rows_per_s": ("Throughput (batch 16, rows/s)", rate),
+        "rows_per_s": ("Throughput (in batches, rows/s)", rate),
     }
     headline = document["headline"]
     shown[headline] = (title(headline), lambda value: amount(headline, value))
@@ -162,7 +162,7 @@ def _cost_rows(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
         yield Line(f"Latency {key}", IN_PROCESS, shown, "" if place else "Cost of running")
     yield from _first_token(contenders)
     yield Line("Tokens per second", "batch 1", cells(rate, "tokens_per_s"))
-    yield Line("Rows per second", "batch 16", cells(rate, "rows_per_s"))
+    yield Line("Rows per second", "in batches", cells(rate, "rows_per_s"))
     yield from _queries(contenders)
     if any(contender.get("usd_per_1000_requests") is not None for contender in contenders):
         asked = [contender.get("usd_per_1000_requests") for contender in contenders]

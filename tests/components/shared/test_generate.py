@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -54,6 +55,16 @@ def test_batches_hold_every_prompt_once_and_the_longest_first(lengths: list[int]
     assert sorted(order) == list(range(len(lengths)))
     assert [lengths[index] for index in order] == sorted(lengths, reverse=True)
     assert all(len(batch) <= rows for batch in batches)
+
+
+@given(st.lists(st.integers(1, 50), max_size=60), st.integers(1, 200), st.integers(0, 5))
+def test_a_batch_of_several_holds_no_more_tokens_than_asked(lengths: list[int], tokens: int, tail: int) -> None:
+    batches = list(length_batches([[0] * length for length in lengths], tokens=tokens, tail=tail))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * (lengths[batch[0]] + tail) <= tokens
+    for batch, _ in pairwise(batches):  # and no fewer than fit
+        assert (len(batch) + 1) * (lengths[batch[0]] + tail) > tokens
 
 
 def test_a_batch_answers_as_each_prompt_alone() -> None:
