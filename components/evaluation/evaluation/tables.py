@@ -10,7 +10,7 @@ from evaluation.figures import AGAINST
 from evaluation.metrics import LATENCY, PERCENT
 from evaluation.wording import (
     IN_PROCESS,
-    ROLE_NAMES,
+    SHORT_NAMES,
     amount,
     count,
     milliseconds,
@@ -100,7 +100,7 @@ def reduction_rows(document: Mapping[str, Any]) -> list[Line]:
 
 def comparison_columns(document: Mapping[str, Any]) -> dict[str, str]:
     """Whom the student is compared with: the comparisons that some metric has, with their headings."""
-    headings = {key: ROLE_NAMES[role] for key, role in AGAINST.items()} | {"retention": "kept of the teacher"}
+    headings = {key: SHORT_NAMES[role] for key, role in AGAINST.items()} | {"retention": "kept of the teacher"}
     return {key: name for key, name in headings.items() if any(key in m for m in document["comparisons"].values())}
 
 
@@ -217,9 +217,9 @@ def _kept(document: Mapping[str, Any]) -> Iterator[Card]:
     kept, name = document["retention"], document["headline"]
     if kept:
         teacher = document["contenders"]["teacher"]["metrics"][name]
-        of = f"of {amount(name, teacher['value'])}"
         interval = percent_span(kept)
-        yield Card("Kept of the teacher", percent(kept["value"]), f"{interval} {of}" if interval else of)
+        note = f"of its {amount(name, teacher['value'])}" + (f", interval {interval}" if interval else "")
+        yield Card("Kept of the teacher", percent(kept["value"]), note)
 
 
 def _gain(document: Mapping[str, Any]) -> Card | None:
