@@ -107,7 +107,7 @@ class _Builder:
             steps.append(self._finetune("gold_finetune", StepOutput("prepare_data", "gold"), {"method": "response"}))
         steps.append(self._finetune("student_finetune", StepOutput("teacher_inference", "responses"), self._method()))
         steps.append(self._evaluation())
-        name = self.job.name or f"{self.job.task_type}"
+        name = self.job.name or self.job.task_type
         return Plan(name, self._job_json(), tuple(steps), tuple(warnings(self.job)))
 
     def _job_json(self) -> dict[str, Any]:
