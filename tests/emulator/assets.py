@@ -125,10 +125,12 @@ async def put_version(request: web.Request, workspace: Workspace) -> web.Respons
             asset = Asset(kind, name, version, properties)
             workspace.add(asset)
             return web.json_response(document(workspace, asset), status=201)
-        if _fixed(existing.properties) != _fixed(properties):
+        anonymous = properties.get("isAnonymous")  # named by its content, as the SDK sees it: whoever came first stays
+        if not anonymous and _fixed(existing.properties) != _fixed(properties):
             message = f"{SINGULAR[kind]} {name} with version {version} is already registered and cannot be changed."
             raise Refusal(409, "UserError", message)
-        existing.properties.update({key: properties[key] for key in MUTABLE & properties.keys()})
+        if not anonymous:
+            existing.properties.update({key: properties[key] for key in MUTABLE & properties.keys()})
         return web.json_response(document(workspace, existing))
 
 

@@ -55,7 +55,9 @@ class Server:
         """Variables that every step sees besides those of a compute node."""
         self._azurite = Azurite(folder / "azurite")
         self.storage = Storage(self._azurite)
-        self._executor = Executor(Machine(folder / "steps", clean_python(folder / "python"), self.step_variables))
+        self.step_folder = folder / "steps"
+        """Where steps run; empty again when they have ended."""
+        self._executor = Executor(Machine(self.step_folder, clean_python(folder / "python"), self.step_variables))
         self._numbers = itertools.count(1)
         self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
