@@ -23,6 +23,7 @@ from azure_distill.plan.build import build_plan, single_evaluation
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan
 from azure_distill.spec.checks import HUB_ID, PYPI_ID, is_remote
 from azure_distill.spec.job import METRICS, DistillationJob
+from azure_distill.spec.problems import relocate
 
 DISTILLED = "-distilled"
 
@@ -73,8 +74,12 @@ class JobOperations:
 
     def create_or_update(self, job: DistillationJob | Plan) -> Run:
         """Start a job and return at once; a run on this machine goes on as long as this process lives."""
-        plan = self.plan(job) if isinstance(job, DistillationJob) else job
-        return self._backend.started(self._backend.submit(plan))
+        if isinstance(job, Plan):
+            return self._backend.started(self._backend.submit(job))
+        try:
+            return self.create_or_update(self.plan(job))
+        except InvalidJob as error:
+            raise InvalidJob(relocate(error.problems, job.source)) from None
 
     def get(self, name: str) -> Run:
         """A run as it stands; `last` is the newest.  Raises NotFound."""

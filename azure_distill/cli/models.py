@@ -34,12 +34,12 @@ def evaluate_command(
 ) -> None:
     """Evaluate MODEL: a registered name, STUDENT-distilled, a folder, a catalog name or a Hugging Face id."""
     from azure_distill.cli.run import run_plan
-    from azure_distill.cli.submit import submit_plan
+    from azure_distill.cli.submit import submit
 
     client = place.client()
     plan = client.models.evaluation_plan(model, test_data, list(metrics) or None, task, list(labels) or None)
     if place.asked:
-        submit_plan(client, plan, True, as_json)
+        submit(client, plan, True, as_json)
     else:
         run_plan(client, plan, as_json)
 

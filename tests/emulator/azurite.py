@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import itertools
 import os
 import secrets
 import shutil
@@ -55,17 +56,9 @@ class Azurite:
         self.key = base64.b64encode(secrets.token_bytes(32)).decode()
         self.port = free_port()
         self._log = folder / "azurite.log"
-        command = [
-            "node",
-            "--import",
-            END_WITH_US,
-            str(script),
-            "--blobHost",
-            "127.0.0.1",
-            "--blobPort",
-            str(self.port),
-        ]
-        command += ["--location", str(folder), "--skipApiVersionCheck", "--loose", "--disableTelemetry", "--silent"]
+        options = {"--blobHost": "127.0.0.1", "--blobPort": str(self.port), "--location": str(folder)}
+        command = ["node", "--import", END_WITH_US, str(script), *itertools.chain(*options.items())]
+        command += ["--skipApiVersionCheck", "--loose", "--disableTelemetry", "--silent"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
