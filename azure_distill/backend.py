@@ -116,6 +116,9 @@ class Models(Protocol):
     def register(self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None = None) -> Model:
         """Keep a folder, or an output of `run` as its `outputs` name it, as the next version of `name`."""
 
+    def share(self, name: str, version: str, registry: str) -> str:
+        """Copy a version to an Azure ML registry; returns its address there.  Raises ConfigurationError."""
+
     def names(self) -> set[str]:
         """The names of all models."""
 

@@ -192,6 +192,14 @@ class ModelOperations:
             raise NotFound(f"run {state.name} has no distilled student")
         return self._keep(name, model, self._lineage(state), state.name)
 
+    def share(self, model: str, registry: str) -> str:
+        """Copy a registered `NAME:VERSION` to an Azure ML registry, where other workspaces find it.
+
+        Returns its address there, `azureml://registries/…`, which a job may name as teacher or student.
+        """
+        name, _, version = model.rpartition(":")
+        return self._backend.models.share(name, version, registry)
+
     def list(self) -> list[Model]:
         """All registered models, newest version first."""
         return self._backend.models.list()

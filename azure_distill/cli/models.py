@@ -48,9 +48,10 @@ def evaluate_command(
 @run_argument
 @click.option("--name", required=True, help="The name to register under; the version counts up.")
 @click.option("--force", is_flag=True, help="Register although the evaluation's gate did not pass.")
+@click.option("--registry", metavar="NAME", help="Then copy it to this Azure ML registry, for other workspaces.")
 @place_options
 @json_option
-def register_command(run: str, name: str, force: bool, place: Place, as_json: bool) -> None:
+def register_command(run: str, name: str, force: bool, registry: str | None, place: Place, as_json: bool) -> None:
     """Register the student of RUN (the newest by default), or a model folder.
 
     The student of a run in Azure is registered in its workspace.
@@ -58,12 +59,16 @@ def register_command(run: str, name: str, force: bool, place: Place, as_json: bo
     from azure_distill.cli.render import print_json
     from azure_distill.client import is_folder
 
-    registered = place.client(None if is_folder(run) else run).models.register(run, name, force=force)
+    client = place.azure_client() if registry else place.client(None if is_folder(run) else run)
+    registered = client.models.register(run, name, force=force)
+    shared = client.models.share(registered, registry) if registry else None
     if as_json:
         model, _, version = registered.rpartition(":")
-        print_json({"name": model, "version": version})
-    else:
-        click.echo(f"registered {registered}")
+        print_json({"name": model, "version": version, "shared": shared})
+        return
+    click.echo(f"registered {registered}")
+    if shared:
+        click.echo(f"shared {shared}")
 
 
 @click.command("models")

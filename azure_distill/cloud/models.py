@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from azure_distill.backend import Model
 from azure_distill.cloud.failures import translated
-from azure_distill.cloud.noise import quiet_uploads
+from azure_distill.cloud.noise import quiet
 from azure_distill.cloud.pipeline import LONGEST_TAG, MARK
+from azure_distill.cloud.registries import share_model
 from azure_distill.cloud.runs import job_output
 from azure_distill.cloud.session import Session
 from azure_distill.errors import InvalidJob, NotFound, Problem, choices
@@ -50,8 +51,11 @@ class ModelRegistry:
             tags=_tags(lineage, run),
             properties={key: value for key, value in properties.items() if value},
         )
-        with translated(f"register the model {name}"), quiet_uploads():
+        with translated(f"register the model {name}"), quiet():
             return _model(self._session.ml.models.create_or_update(made))
+
+    def share(self, name: str, version: str, registry: str) -> str:
+        return share_model(self._session, name, version, registry)
 
     def names(self) -> set[str]:
         with translated("list models"):

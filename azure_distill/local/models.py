@@ -49,6 +49,10 @@ class ModelStore:
         except OSError as error:
             raise ConfigurationError(f"the model cannot be kept: {describe(error)}") from None
 
+    def share(self, name: str, version: str, registry: str) -> str:
+        hint = f"download its folder and register that: azure-distill register FOLDER --name {name}"
+        raise ConfigurationError(f"{name}:{version} is on this machine; a registry takes models of a workspace", hint)
+
     def _place(self, draft: Path, name: str, lineage: Mapping[str, Any], run: str | None) -> Model:
         while True:
             version = max(self._versions(name), default=0) + 1

@@ -40,11 +40,10 @@ def install(app: web.Application, resources: Resources) -> None:
 
 def document(workspace: Workspace, asset: Asset) -> Document:
     """An asset as ARM shows it."""
-    path = f"{workspace.path}/{asset.kind}/{asset.name}/versions/{asset.version}"
     time = asset.created.isoformat()
     system = {"createdAt": time, "createdBy": "emulator", "createdByType": "User", "lastModifiedAt": time}
     shown = resource(workspace, asset.kind, asset.version, asset.properties, systemData=system)
-    return {**shown, "id": path, "type": f"{shown['type']}/versions"}
+    return {**shown, "id": workspace.id_of(asset), "type": f"{shown['type']}/versions"}
 
 
 def _container(workspace: Workspace, kind: str, name: str) -> Document:
@@ -170,7 +169,7 @@ def _check_component(workspace: Workspace, properties: Document) -> None:
             raise user_error(f"Component {name}: its command names {kind}.{port}, which is not declared.")
     for key, kind in (("code", "codes"), ("environment", "environments")):
         wanted = spec.get(key)
-        if key == "environment" and str(wanted).startswith("azureml://registries/"):
+        if key == "environment" and str(wanted).startswith("azureml://registries/azureml/"):
             continue  # Microsoft's own environments are taken on trust
         if wanted and workspace.find_by_id(kind, wanted) is None:
             raise user_error(f"Component {name}: could not find {key} {short_id(wanted)}.")

@@ -18,7 +18,7 @@ from tests.emulator.faults import Faults
 from tests.emulator.names import GROUP, SUBSCRIPTION, TENANT
 from tests.emulator.recorder import Recorder
 from tests.emulator.server import Server
-from tests.emulator.state import TERMINAL, Run, Workspace
+from tests.emulator.state import TERMINAL, Asset, Run, Workspace
 from tests.emulator.storage import Location, Storage
 from tests.emulator.tokens import LIFETIME, EmulatorCredential
 
@@ -103,12 +103,12 @@ class Azure:
 
     def add_registry_model(self, registry: str, name: str, version: str, source: Path) -> str:
         """Put a local folder into a registry; returns its `azureml://registries/…` address."""
-        location = Location(
-            self.workspace.datastores["workspaceartifactstore"], f"registries/{registry}/{name}/{version}"
-        )
+        place = self.server.add_registry(registry)
+        location = Location(place.datastores["workspaceblobstore"], f"{name}/{version}")
         self.storage.upload(source, location)
-        self.workspace.registries[registry, name, version] = location
-        return f"azureml://registries/{registry}/models/{name}/versions/{version}"
+        asset = Asset("models", name, version, {"modelUri": location.url, "modelType": "custom_model"})
+        place.add(asset)
+        return place.id_of(asset)
 
     def run(self, name: str) -> Run:
         """A pipeline's or a step's run, as the service knows it."""
@@ -169,3 +169,4 @@ def azure(azure_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Azu
     azure_server.faults.clear()
     azure_server.stop_jobs()
     azure_server.quota.clear()
+    azure_server.registries.clear()
