@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from azure_distill.backend import CANCELED, COMPLETED, TERMINAL, Backend, Model, Run
+from azure_distill.backend import CANCELED, COMPLETED, TERMINAL, Backend, Form, Model, Run
 from azure_distill.catalog.models import students, teachers
 from azure_distill.errors import (
     InvalidJob,
@@ -173,14 +173,15 @@ class ModelOperations:
             raise InvalidJob(problems)
         return single_evaluation(model, model_name, data, task, metrics)
 
-    def register(self, run: str, name: str, *, force: bool = False) -> str:
+    def register(self, run: str, name: str, *, force: bool = False, form: Form = "custom") -> str:
         """Register the student of a completed run, or a model folder; returns `NAME:VERSION`.
 
-        A run whose evaluation gate failed is refused without `force`.
+        A run whose evaluation gate failed is refused without `force`.  With the form "mlflow" what is registered is an
+        MLflow model, as every student is one.
         """
         if is_folder(run):
             folder = Path(run).resolve()
-            return self._keep(name, folder, {"folder": str(folder)})
+            return self._keep(name, folder, {"folder": str(folder)}, None, form)
         state = self._jobs.get(run)
         raise_unless_completed(state)
         if not force and not gate_passed(state):
@@ -190,7 +191,7 @@ class ModelOperations:
         model = state.outputs.get("student_finetune", {}).get("model")
         if model is None:
             raise NotFound(f"run {state.name} has no distilled student")
-        return self._keep(name, model, self._lineage(state), state.name)
+        return self._keep(name, model, self._lineage(state), state.name, form)
 
     def share(self, model: str, registry: str) -> str:
         """Copy a registered `NAME:VERSION` to an Azure ML registry, where other workspaces find it.
@@ -204,8 +205,8 @@ class ModelOperations:
         """All registered models, newest version first."""
         return self._backend.models.list()
 
-    def _keep(self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None = None) -> str:
-        return f"{name}:{self._backend.models.register(name, source, lineage, run).version}"
+    def _keep(self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None, form: Form) -> str:
+        return f"{name}:{self._backend.models.register(name, source, lineage, run, form).version}"
 
     def _lineage(self, run: Run) -> dict[str, Any]:
         """Where a run's student comes from: its job, teacher, data and what it measured."""

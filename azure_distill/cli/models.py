@@ -12,7 +12,9 @@ from azure_distill.cli.options import Place, json_option, place_options, run_arg
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from azure_distill.backend import Model
+    from azure_distill.backend import Form, Model
+
+FORMS = ("custom", "mlflow")
 
 
 @click.command("evaluate")
@@ -48,10 +50,20 @@ def evaluate_command(
 @run_argument
 @click.option("--name", required=True, help="The name to register under; the version counts up.")
 @click.option("--force", is_flag=True, help="Register although the evaluation's gate did not pass.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMS),
+    default="custom",
+    show_default=True,
+    help="As a folder of files, or as an MLflow model, which every student is too.",
+)
 @click.option("--registry", metavar="NAME", help="Then copy it to this Azure ML registry, for other workspaces.")
 @place_options
 @json_option
-def register_command(run: str, name: str, force: bool, registry: str | None, place: Place, as_json: bool) -> None:
+def register_command(
+    run: str, name: str, force: bool, form: Form, registry: str | None, place: Place, as_json: bool
+) -> None:
     """Register the student of RUN (the newest by default), or a model folder.
 
     The student of a run in Azure is registered in its workspace.
@@ -60,7 +72,7 @@ def register_command(run: str, name: str, force: bool, registry: str | None, pla
     from azure_distill.client import is_folder
 
     client = place.azure_client() if registry else place.client(None if is_folder(run) else run)
-    registered = client.models.register(run, name, force=force)
+    registered = client.models.register(run, name, force=force, form=form)
     shared = client.models.share(registered, registry) if registry else None
     if as_json:
         model, _, version = registered.rpartition(":")
