@@ -80,9 +80,10 @@ def _teacher(job: DistillationJob) -> Iterator[Problem]:
     if not (known or teacher.endpoint or teacher.path or HUB_ID.match(teacher.name) or PYPI_ID.match(teacher.name)):
         hint = near(teacher.name, teachers()) or "give its endpoint: or its path:, or see `azure-distill models`"
         yield problem("name", f"unknown teacher {teacher.name!r}", hint)
-    secrets = [name for name in ("api_key_env", "connection", "auth") if getattr(teacher, name)]
-    if len(secrets) > 1:
-        yield problem(secrets[1], f"a teacher has one of {' and '.join(secrets)}, not both")
+    if teacher.auth:
+        for field in ("api_key_env", "connection"):
+            if getattr(teacher, field):
+                yield problem(field, f"names a key, and auth: {teacher.auth} says that there is none", "keep one")
     if not is_hosted(job) and teacher.adapt_on:
         yield problem("adapt_on", "only a hosted teacher can be adapted; this one is reached at an endpoint")
     if teacher.sampling.few_shot and not teacher.adapt_on:

@@ -88,8 +88,8 @@ class Hyperparameters(Part):
 class TeacherModel(Part):
     """A teacher: reached at an `endpoint`, or hosted by the component from open weights (`path` or the catalog's).
 
-    Secrets are named, never given: `api_key_env` (an environment variable), `connection` (of the workspace), or
-    `auth: entra`.
+    Secrets are named, never given: `api_key_env` (an environment variable, for runs on this machine) and `connection`
+    (of the workspace, for runs in Azure), or `auth: entra`.
     """
 
     name: str
