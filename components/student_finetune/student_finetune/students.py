@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from shared.errors import ComponentError
 from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
 from shared.tasks import Task
 from shared.weights import load_model, load_tokenizer
+from student_finetune import ranks
 from student_finetune.data import Located
 from student_finetune.mlflow_format import write_mlflow
 from student_finetune.settings import Hyperparameters
@@ -122,7 +124,14 @@ def save(student: Student, folder: Path) -> None:
 
 @contextmanager
 def complete_or_nothing(folder: Path) -> Iterator[Path]:
-    """A folder to write into, whose files move into `folder` when the block ends well and vanish when it does not."""
+    """A folder to write into, whose files move into `folder` when the block ends well and vanish when it does not.
+
+    Processes other than the main one get a folder whose files vanish anyway.
+    """
+    if not ranks.is_main():
+        with tempfile.TemporaryDirectory() as nowhere:
+            yield Path(nowhere)
+        return
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / ".incomplete"
     shutil.rmtree(partial, ignore_errors=True)
