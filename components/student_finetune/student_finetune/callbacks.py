@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,6 +18,7 @@ from shared.progress import Progress
 from student_finetune import ranks
 from student_finetune.checkpoints import Checkpoints
 from student_finetune.history import History
+from student_finetune.state import trained
 from student_finetune.validation import Validation
 
 POINTS = 100  # of the loss curve
@@ -84,7 +84,7 @@ class BestEpoch(TrainerCallback):
         history.stale = 0 if history.best is None or signed > history.best else history.stale + 1
         if history.best is None or signed >= history.best:
             history.best, history.best_epoch = signed, epoch
-            self.weights = {name: value.to("cpu", copy=True) for name, value in _trained(model)}
+            self.weights = {name: value.to("cpu", copy=True) for name, value in trained(model)}
         if self.patience is not None and history.stale >= self.patience:
             print(f"no better for {history.stale} epochs: training stops", flush=True)
             control.should_training_stop = True
@@ -92,7 +92,7 @@ class BestEpoch(TrainerCallback):
     def restore(self, model: Any) -> None:
         """Give the model the best epoch's weights."""
         with torch.no_grad():
-            for name, value in _trained(model):
+            for name, value in trained(model):
                 value.copy_(self.weights[name])
 
     def save(self, checkpoint: Path) -> None:
@@ -116,8 +116,8 @@ class Keeper(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.saved = time.monotonic()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerControl, control: TrainerControl, **_: Any) -> None:
-        if float(state.epoch) % 1:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if float(state.epoch or 0) % 1:
             self._consider(control)
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -154,11 +154,3 @@ class Keeper(TrainerCallback):
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         self.terminated = True
         signal.signal(signal.SIGTERM, self.before)
-
-
-def _trained(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """What this process holds of each weight that is trained."""
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            value = parameter.detach()
-            yield name, value.to_local() if hasattr(value, "to_local") else value

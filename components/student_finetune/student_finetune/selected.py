@@ -22,7 +22,7 @@ def selected_logits(model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tens
         hidden = inputs[0]
         return (hidden.reshape(-1, hidden.shape[-1])[kept][None], *inputs[1:])
 
-    hook = model.get_output_embeddings().register_forward_pre_hook(thin_out)
+    hook = getattr(model, "module", model).get_output_embeddings().register_forward_pre_hook(thin_out)
     try:
         inputs = {name: batch[name] for name in FORWARD if name in batch}
         logits: torch.Tensor = model(**inputs, use_cache=False).logits
