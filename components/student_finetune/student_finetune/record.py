@@ -32,15 +32,18 @@ def write_record(
     data: Path,
     student: Student,
     history: History,
+    coverage: float | None = None,
 ) -> None:
     """Write training.json.
 
+    `coverage` is the share of the answers' tokens for which an endpoint's log probabilities were of use.
     `trained_tokens` are the answers' tokens over all epochs; `tokens_per_s` counts prompts too, padding never.
     """
     write_json(
         folder / "training.json",
         {
-            **asdict(distillation),
+            **distillation.to_json(),
+            "coverage": coverage,
             "student": name or "scratch",
             "from_scratch": recipe is not None,
             "seed": chosen.seed,

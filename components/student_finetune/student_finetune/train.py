@@ -18,9 +18,8 @@ from shared.progress import Progress
 from shared.weights import fast_dtype
 from student_finetune.collate import Collator
 from student_finetune.data import Example
-from student_finetune.losses import Objective, item_counts
-from student_finetune.selected import selected_logits
 from student_finetune.settings import Hyperparameters
+from student_finetune.signals import Objective
 from student_finetune.students import LARGE, Student
 from student_finetune.validation import Validation
 
@@ -52,7 +51,7 @@ class DistillationTrainer(Trainer):
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Any]:
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        counts = [item_counts(batch) for batch in batches]
+        counts = [self.objective.items(batch) for batch in batches]
         return batches, {name: sum(count[name] for count in counts) for name in counts[0]} if counts else {}
 
     def compute_loss(
@@ -62,8 +61,8 @@ class DistillationTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> torch.Tensor:
-        terms = self.objective.terms(selected_logits(model, inputs), inputs)
-        loss = torch.stack([term / num_items_in_batch[name] for name, term in terms.items()]).sum()
+        terms = self.objective.terms(model, inputs, self.state.global_step / max(1, self.state.max_steps))
+        loss = torch.stack([term / max(1, num_items_in_batch[name]) for name, term in terms.items()]).sum()
         if not torch.isfinite(loss):
             raise ComponentError(
                 f"the loss is not a number at step {self.state.global_step + 1}: lower hyperparameters.learning_rate"

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from shared.errors import ComponentError, InvalidInput, Problem
+from shared.examples import read_examples
 from shared.tasks import LabelTask, Task, load_task
-from teacher_inference.questions import Questions, read_examples
+from teacher_inference.questions import Questions
 from teacher_inference.runner import Runner
 from teacher_inference.settings import EndpointSettings, Limits, Sampling
 from teacher_inference.store import Store

@@ -103,7 +103,7 @@ def test_rows_without_probabilities_are_learnt_as_text(
 ) -> None:
     data = write_split(tmp_path / "mixed", train=[*toy(12), *toy(6, teacher=False, seed=2)])
     main(arguments(data=data, distillation={"method": "label_logits"}))
-    assert "6 of 18 rows have no label probabilities" in capsys.readouterr().out
+    assert "6 of 18 rows have no label_logprobs" in capsys.readouterr().out
     data = write_split(tmp_path / "none", train=toy(6, teacher=False))
     with pytest.raises(InvalidInput, match="needs rows with label_logprobs"):
         main(arguments(data=data, distillation={"method": "label_logits"}))
