@@ -15,6 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from shared.errors import ComponentError
 from shared.progress import Progress
+from shared.tracking import Tracker
 from student_finetune import ranks
 from student_finetune.checkpoints import Checkpoints
 from student_finetune.history import History
@@ -27,8 +28,9 @@ POINTS = 100  # of the loss curve
 class Report(TrainerCallback):
     """Counts losses and tokens, prints progress, and stops a run whose loss is not a number."""
 
-    def __init__(self, history: History, tokens_per_epoch: int) -> None:
+    def __init__(self, history: History, tokens_per_epoch: int, tracker: Tracker | None = None) -> None:
         self.history, self.tokens_per_epoch = history, tokens_per_epoch
+        self.tracker = tracker or Tracker()
         self.loss, self.tokens = 0.0, 0  # of this process, in the present step
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -52,10 +54,17 @@ class Report(TrainerCallback):
         history.steps = state.global_step
         history.seen_tokens = round(self.tokens_per_epoch * float(state.epoch or 0))
         history.seconds = time.monotonic() - self.started
+        speed = history.seen_tokens / max(history.seconds, 1e-9)
         if history.add_loss(self.loss, self.every):
-            self.progress.facts["loss"] = history.loss[-1]["loss"]
+            self.progress.facts["loss"] = loss = history.loss[-1]["loss"]
+            self.tracker.figures({"loss": loss, "tokens_per_s": speed}, state.global_step)
         self.loss, self.tokens = 0.0, 0
-        self.progress.advance(tokens_per_s=round(history.seen_tokens / max(history.seconds, 1e-9)))
+        self.progress.advance(tokens_per_s=round(speed))
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.history.validation:
+            scores = {name: score for name, score in self.history.validation[-1].items() if name != "epoch"}
+            self.tracker.figures({f"validation_{name}": score for name, score in scores.items()}, state.global_step)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.history.close_loss()

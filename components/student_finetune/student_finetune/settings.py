@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from shared.errors import InvalidInput, Problem, load_json
 from shared.scratch import Recipe
 
-METHODS = ("response", "label_logits")
+METHODS = ("response", "label_logits", "logits")
+WEIGHTS = {"label_logits": 0.9, "logits": 0.5}
+"""Share of a method alone in the loss; the text's cross-entropy has the rest."""
+
+KINDS = ("forward_kl", "reverse_kl", "jsd")
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """What the student learns from: the teacher's text (`response`) or also its probabilities (`label_logits`).
+    """What the student learns from: the teacher's text (`response`), its probabilities of labels (`label_logits`) or
+    of tokens (`logits`).
 
-    `weight` is the share of the probabilities in the loss, `temperature` softens both distributions.
+    `shares` of the methods in the loss sum to 1.  `temperature` softens both distributions.  `ramp` is the part of the
+    training during which the shares of the probabilities grow from 0.  `divergence` and `few_shot`, the solved rows
+    that stood before the teacher's question, are for the `logits` of a hosted teacher.
     """
 
-    method: str = "response"
-    temperature: float = 2.0
-    weight: float = 0.9
+    shares: Mapping[str, float]
+    temperature: float
+    ramp: float = 0.0
+    divergence: str = "forward_kl"
+    few_shot: int = 0
+
+    @property
+    def method(self) -> str:
+        return " + ".join(name for name in METHODS if name in self.shares and (name != "response" or self.only_text))
+
+    @property
+    def only_text(self) -> bool:
+        return set(self.shares) == {"response"}
+
+    def to_json(self) -> dict[str, object]:
+        """As training.json tells it."""
+        return {"method": self.method} | asdict(self)
 
 
 @dataclass(frozen=True)
@@ -142,19 +163,51 @@ HYPERPARAMETERS: Allowed = {
 DISTILLATION: Allowed = {
     "temperature": Bounds(float, 0, 100, above=True),
     "weight": Bounds(float, 0, 1),
+    "ramp": Bounds(float, 0, 1),
+    "few_shot": Bounds(int, 0),
 }
 
 
 def parse_distillation(text: str) -> Distillation:
     """The `--distillation` argument; raises InvalidInput with every problem."""
-    value = load_json(text, "distillation")
-    method = value.pop("method", Distillation.method)
-    problems = _problems(value, DISTILLATION, "distillation")
-    if method not in METHODS:
-        problems.append(Problem(f"{method!r} is none of {', '.join(METHODS)}", field="distillation.method"))
+    value: dict[str, Any] = load_json(text, "distillation")
+    method, divergence = value.pop("method", "response"), value.pop("divergence", "forward_kl")
+    problems = [*_problems(value, DISTILLATION, "distillation"), *_method_problems(method, "weight" in value)]
+    if divergence not in KINDS:
+        problems.append(Problem(f"{divergence!r} is none of {', '.join(KINDS)}", field="distillation.divergence"))
     if problems:
         raise InvalidInput(*problems)
-    return Distillation(str(method), **value)  # type: ignore[arg-type]
+    shares = _shares(method, value.pop("weight", None))
+    temperature = value.pop("temperature", 2.0 if "label_logits" in shares else 1.0)
+    return Distillation(shares, temperature, divergence=divergence, **value)
+
+
+def _method_problems(method: object, weighted: bool) -> list[Problem]:
+    """What is wrong with the name of a method, or with the shares of several."""
+    field = "distillation.method"
+    if isinstance(method, dict) and weighted:
+        return [Problem("is for one method; the shares of several stand in method", field="distillation.weight")]
+    share = Bounds(float, 0, above=True)
+    if not isinstance(method, dict | str):
+        return [Problem("must be a method, or shares of several", field=field)]
+    shares = method if isinstance(method, dict) else {method: 1.0}
+    problems = [
+        Problem(f"{name!r} is none of {', '.join(METHODS)}", field=field) for name in shares if name not in METHODS
+    ]
+    problems += [
+        Problem(wrong, field=f"{field}.{name}") for name, value in shares.items() if (wrong := share.problem(value))
+    ]
+    return problems if shares else [Problem("names no method", field=field)]
+
+
+def _shares(method: str | dict[str, float], weight: float | None) -> dict[str, float]:
+    """Shares that sum to 1, of one method and the text or as they are given."""
+    if isinstance(method, dict):
+        return {name: value / sum(method.values()) for name, value in method.items()}
+    if method == "response":
+        return {method: 1.0}
+    weight = WEIGHTS[method] if weight is None else weight
+    return {"response": 1 - weight, method: weight}
 
 
 def parse_hyperparameters(text: str, *, from_scratch: bool) -> Hyperparameters:

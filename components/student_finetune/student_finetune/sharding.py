@@ -58,18 +58,21 @@ def gather(model: Any) -> None:
     """
     reshard(model)
     whole: dict[torch.Tensor, torch.nn.Parameter] = {}
-    for name, parameter in list(model.named_parameters(remove_duplicate=False)):  # tied weights stay tied
+    parameters: list[tuple[str, Any]] = list(model.named_parameters(remove_duplicate=False))
+    for name, parameter in parameters:  # tied weights stay tied
         if isinstance(parameter, DTensor):
             if parameter not in whole:
-                value = parameter.detach().full_tensor().clone()
+                value = parameter.full_tensor().detach().clone()
                 kept = value.cpu() if ranks.is_main() else value[:0]
                 whole[parameter] = torch.nn.Parameter(kept, parameter.requires_grad)
             owner, _, leaf = name.rpartition(".")
             setattr(model.get_submodule(owner), leaf, whole[parameter])
+    module: Any
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.__class__ = type(module).__bases__[1]  # `fully_shard` made a subclass of the module's own
-            module._state_dict_pre_hooks.clear()  # which would bring back the shares
+            hooks: Any = module._state_dict_pre_hooks  # type: ignore[attr-defined]
+            hooks.clear()  # which would bring back the shares
 
 
 def like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:

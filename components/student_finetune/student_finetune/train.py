@@ -15,6 +15,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
 
 from shared.errors import ComponentError
+from shared.tracking import Tracker
 from shared.weights import fast_dtype
 from student_finetune import ranks
 from student_finetune.batches import StepBatches
@@ -23,10 +24,9 @@ from student_finetune.checkpoints import Checkpoints, read_history
 from student_finetune.collate import Collator
 from student_finetune.data import Example
 from student_finetune.history import History
-from student_finetune.losses import Objective, item_counts
-from student_finetune.selected import selected_logits
 from student_finetune.settings import Hyperparameters
 from student_finetune.sharding import gather, is_sharded, is_worthwhile, shard
+from student_finetune.signals import Objective
 from student_finetune.state import load_optimizer, load_random, load_weights, save_state
 from student_finetune.students import LARGE, Student
 from student_finetune.validation import Validation
@@ -80,8 +80,8 @@ class DistillationTrainer(Trainer):
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Any]:
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
-        counts = [item_counts(batch) for batch in batches if FILLER not in batch]
-        names = sorted(item_counts(batches[0]))
+        counts = [self.objective.items(batch) for batch in batches if FILLER not in batch]
+        names = sorted(self.objective.items(batches[0]))
         found = ranks.total([sum(count[name] for count in counts) for name in names])
         return batches, dict(zip(names, found, strict=True))
 
@@ -92,7 +92,7 @@ class DistillationTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> torch.Tensor:
-        terms = self.objective.terms(selected_logits(model, inputs), inputs)
+        terms = self.objective.terms(model, inputs, self.state.global_step / max(1, self.state.max_steps))
         teaches = FILLER not in inputs
         shares = [term / max(num_items_in_batch[name], 1) for name, term in terms.items()]
         loss = torch.stack(shares).sum() * teaches
@@ -131,6 +131,7 @@ def train(
     validation: Validation | None,
     scratch: Path,
     checkpoints: Checkpoints | None = None,
+    tracker: Tracker | None = None,
 ) -> History:
     """Train `student.model` in place and leave it with its best epoch's weights.
 
@@ -144,11 +145,13 @@ def train(
     accumulation = chosen.gradient_accumulation_steps
     batches = StepBatches(lengths, chosen.batch_size, accumulation, chosen.seed, ranks.rank(), ranks.world())
     arguments = training_arguments(student, batches, chosen, checkpoints.own if checkpoints else scratch)
-    if is_worthwhile(student.model, chosen):
-        shard(student.model, arguments.bf16)
+    history.precision = "bfloat16" if arguments.bf16 else "float32"
+    history.sharded = is_worthwhile(student.model, chosen)
+    if history.sharded:
+        shard(student.model, arguments.bf16)  # onto the GPUs, where there are any
     trainer = DistillationTrainer(
         objective,
-        Report(history, sum(lengths)),
+        Report(history, sum(lengths), tracker),
         batches,
         model=student.model,
         args=arguments,
