@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback_teacher import Body, Fault, LoopbackTeacher, choice, status
-from teacher_bench import CHAT, TOPICS, Bench, Result
+from teacher_bench import CHAT, QUICK, TOPICS, Bench, Result
 
 from shared.rows import Row
 from shared.tasks import Extracted, load_task
+from teacher_inference.endpoint import EndpointTeacher
+from teacher_inference.judge import Judge
+from teacher_inference.questions import Questions
+from teacher_inference.runner import Runner
 from teacher_inference.selection import Policy, Usable
-from teacher_inference.settings import Sampling
+from teacher_inference.settings import EndpointSettings, Limits, Sampling
+from teacher_inference.source import Source
+from teacher_inference.store import Store
 from teacher_inference.teacher import Answer, Draws, Question
+from teacher_inference.usage import Meter
 
 MATH = {"type": "math"}
 SEVERAL = Sampling(temperature=0.7, samples=4, re_asks=0)
@@ -200,17 +208,35 @@ def test_the_rationale_is_kept_where_it_is_asked_for(bench: Bench) -> None:
     assert [(row.answer, row.rationale) for row in result.train] == [("A short one.", "Rome")]
 
 
+def test_the_answers_of_several_teachers_are_weighed_together(bench: Bench) -> None:
+    """Two say one thing, three another."""
+    bench.write("train", ["q"])
+    task, meter = load_task(json.dumps(TOPICS)), Meter()
+    judge, sampling = Judge(task, "none"), Sampling(temperature=0.7)
+    with LoopbackTeacher(lambda body: "tech") as one, LoopbackTeacher(lambda body: "sport") as two:
+        sources = []
+        for server in (one, one, two, two, two):
+            settings = EndpointSettings(server.url, "teacher")
+            teacher = EndpointTeacher(settings, replace(sampling, seed=len(sources)), Limits(), meter, backoff=QUICK)
+            store = Store(bench.answers, teacher.name, f"{teacher.origin} {len(sources)}")
+            sources.append(Source(teacher, store, judge, meter))
+        Runner(Questions(bench.folder / "data", task), sources, Policy(), judge).run(bench.responses)
+    (row,) = bench.result().train
+    assert (row.answer, row.agreement) == ("sport", 0.6)
+
+
 def usable(*answers: str) -> list[Usable]:
     return [Usable(Answer(text), Extracted(text)) for text in answers]
 
 
 LABELS = load_task(json.dumps(TOPICS))
+NAMES: tuple[str, ...] = tuple(TOPICS["labels"])
 
 
-@given(st.lists(st.sampled_from(TOPICS["labels"]), min_size=1, max_size=9))
+@given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=9))
 def test_a_majority_is_one_and_the_earliest_of_equals(answers: list[str]) -> None:
     row = Row("r", [{"role": "user", "content": "q"}])
-    (chosen,) = Policy(len(answers)).select(LABELS, "train", row, Question([], TOPICS["labels"]), usable(*answers))
+    (chosen,) = Policy(len(answers)).select(LABELS, "train", row, Question([], NAMES), usable(*answers))
     counts = Counter(answers)
     assert counts[chosen.extracted.answer] == max(counts.values())
     most = [label for label in counts if counts[label] == max(counts.values())]
