@@ -6,11 +6,14 @@ import importlib.metadata
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from azure_distill.assets.bindings import text, unsafe
-from azure_distill.cloud.compute import SERVERLESS, compute_problems, place
+from azure_distill.assets.component import Component
+from azure_distill.cloud.compute import SERVERLESS, compute_problems, environment, place
 from azure_distill.cloud.data import Where
+from azure_distill.cloud.register import Variant, variant
 from azure_distill.errors import Problem
 from azure_distill.plan.lineage import lineage
 from azure_distill.plan.plan import DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
@@ -33,8 +36,10 @@ def plan_problems(plan: Plan) -> Iterator[Problem]:
     for step in plan.steps:
         for name in step.secrets:
             message = f"{name} is a variable of this machine; a job in Azure cannot read it"
-            hint = "store the key in a connection of the workspace: teacher_model.connection, or use auth: entra"
-            yield Problem(message, field="teacher_model.api_key_env", hint=hint)
+            hint = "name where Azure keeps it: teacher_model.connection or key_vault, or use auth: entra"
+            judged = step.name == "evaluation"
+            field = "evaluation.judge.api_key_env" if judged else "teacher_model.api_key_env"
+            yield Problem(message, field=field, hint="a judge there must need no key" if judged else hint)
         for port, binding in step.inputs.items():
             if isinstance(binding, Literal):
                 problem = step.component.inputs[port].problem(binding.value) or unsafe(binding.value)
@@ -44,7 +49,12 @@ def plan_problems(plan: Plan) -> Iterator[Problem]:
                 yield Problem(f"{binding.path} does not exist", field=f"{step.name}.{port}")
 
 
-def make_pipeline(plan: Plan, name: str, components: Mapping[str, str], data: Mapping[Where, str]) -> PipelineJob:
+def placed(step: Step) -> Component:
+    """The step's component in the environment that the plan has chosen for it."""
+    return replace(step.component, environment=environment(step))
+
+
+def make_pipeline(plan: Plan, name: str, components: Mapping[Variant, str], data: Mapping[Where, str]) -> PipelineJob:
     """The job; `components` and `data` are the references under which the workspace knows them."""
     from azure.ai.ml.entities import PipelineJob, PipelineJobSettings
 
@@ -55,7 +65,7 @@ def make_pipeline(plan: Plan, name: str, components: Mapping[str, str], data: Ma
         experiment_name=plan.job.get("experiment_name") or EXPERIMENT,
         tags=tags(plan),
         properties={LINEAGE: json.dumps(_lineage(plan), ensure_ascii=False)},
-        jobs={step.name: _node(step, components[step.component.name], data) for step in plan.steps},
+        jobs={step.name: _node(step, components[variant(placed(step))], data) for step in plan.steps},
         settings=PipelineJobSettings(default_compute=SERVERLESS),
     )
 
@@ -83,7 +93,7 @@ def _node(step: Step, reference: str, data: Mapping[Where, str]) -> Command:
     outputs = {}
     for port in sorted(step.component.kept_outputs):
         declared = step.component.outputs[port]
-        outputs[port] = Output(type=declared.type, mode=declared.mode, path=f"{KEPT}{port}/")
+        outputs[port] = Output(type=declared.type, mode=declared.mode, path=step.kept.get(port, f"{KEPT}{port}/"))
     node = Command(component=reference, display_name=step.name, inputs=inputs, outputs=outputs)
     place(node, step)
     return node

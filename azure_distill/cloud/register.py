@@ -20,6 +20,8 @@ from azure_distill.cloud.session import Session
 
 DIGITS = 20  # of a version: 80 bits
 WORKERS = 8
+Variant = tuple[str, str]
+"""A component's name and environment: one plan may run the same component in several environments."""
 NAMED = re.compile(r"azureml:([\w.-]+)@latest")
 
 
@@ -56,6 +58,10 @@ class Versioned:
         return f"azureml:{self.environment.name}:{environment_version(self.environment)}"
 
 
+def variant(component: Component) -> Variant:
+    return component.name, component.environment
+
+
 def environment_version(environment: Environment) -> str:
     return environment.hash[:DIGITS]
 
@@ -85,18 +91,18 @@ class Registrar:
         self._session = session
 
     def components(self, components: Iterable[Component]) -> list[Registered]:
-        """Every component, and the environments of those that are new; one request for what is there already."""
+        """The environments of components that are new, then every component; one request for what is there already."""
         known = builtin_environments()
-        wanted = {component.name: versioned(component, known) for component in components}
+        wanted = {variant(component): versioned(component, known) for component in components}
         with ThreadPoolExecutor(WORKERS) as pool:
             there = dict(zip(wanted, pool.map(self._has_component, wanted.values()), strict=True))
-        missing = [item for name, item in wanted.items() if not there[name]]
+        missing = [item for key, item in wanted.items() if not there[key]]
         needed = {item.environment.name: item.environment for item in missing if item.environment}
         found = [self.environment(environment) for environment in needed.values()]
         for item in missing:
             self._create(item)
-        for name, item in wanted.items():
-            found.append(Registered("component", name, item.version, new=not there[name]))
+        for (name, where), item in wanted.items():
+            found.append(Registered("component", name, item.version, new=not there[name, where]))
         return found
 
     def environment(self, environment: Environment) -> Registered:

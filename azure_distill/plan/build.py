@@ -10,9 +10,10 @@ from typing import Any
 from azure_distill.assets.component import Component, builtin_components
 from azure_distill.catalog.models import CatalogModel, students, teachers
 from azure_distill.errors import InvalidJob
+from azure_distill.plan import machine
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
 from azure_distill.spec.checks import check, is_hosted, is_remote, warnings
-from azure_distill.spec.job import DistillationJob, Hyperparameters
+from azure_distill.spec.job import Compute, DistillationJob, Hyperparameters
 from azure_distill.spec.problems import locate
 
 ENDPOINT_VARIABLE = "AZURE_DISTILL_TEACHER_ENDPOINT"
@@ -108,16 +109,44 @@ class _Builder:
         steps.append(self._finetune("student_finetune", StepOutput("teacher_inference", "responses"), self._method()))
         steps.append(self._evaluation())
         name = self.job.name or f"{self.job.task_type}"
-        return Plan(name, self._job_json(), tuple(steps), tuple(warnings(self.job)))
+        return Plan(name, self._job_json(), tuple(steps), (*warnings(self.job), *self._idle_compute(steps)))
 
     def _job_json(self) -> dict[str, Any]:
         return self.job.model_dump(mode="json", exclude_defaults=True)
 
-    def _step(self, name: str, component: str, inputs: Mapping[str, Binding | None], *secrets: str) -> Step:
-        compute = self.job.compute.get(name) or self.job.compute.get("default")  # type: ignore[call-overload]
-        resources = compute.model_dump(exclude_none=True) if compute else {}
+    def _idle_compute(self, steps: list[Step]) -> list[str]:
+        there = {"default", *(step.name for step in steps)}
+        return [f"compute.{name} is for a step that this job does not have" for name in self.job.compute.keys() - there]
+
+    def _step(
+        self, name: str, component: str, inputs: Mapping[str, Binding | None], *secrets: str, loads: int | None = 0
+    ) -> Step:
+        """`loads` is the size in parameters of the largest model that the step loads; None where it is not known."""
+        compute = self.job.compute.get(name) or self.job.compute.get("default") or Compute()  # type: ignore[call-overload]
         bound = {port: binding for port, binding in inputs.items() if binding is not None}
-        return Step(name, self.components[component], bound, resources, secrets)
+        kept = {"answers": self.job.teacher_model.answers} if name == "teacher_inference" else {}
+        return Step(
+            name,
+            self.components[component],
+            bound,
+            machine.resources(compute, self.components[component]),
+            secrets,
+            machine.environment(compute, loads),
+            {port: place for port, place in kept.items() if place},
+        )
+
+    def _teacher_size(self) -> int | None:
+        """Parameters of the teacher that a step hosts; 0 where it is asked at an endpoint."""
+        if not self.hosted:
+            return 0
+        known = teachers().get(self.job.teacher_model.name)
+        return known.parameters if known and self.job.teacher_model.name not in self.registered else None
+
+    def _student_size(self) -> int | None:
+        known = students().get(self.job.student_model)
+        if known is None or self.job.student_model in self.registered:
+            return None
+        return 1 if known.recipe else known.parameters
 
     def _data(self, path: str | None) -> Binding | None:
         if path is None:
@@ -155,7 +184,7 @@ class _Builder:
             "hyperparameters": as_json(_hyperparameters(self.job.teacher_model.adapt)),
             "distillation": as_json({"method": "response"}),
         }
-        return self._step("teacher_adaptation", "student_finetune", inputs)
+        return self._step("teacher_adaptation", "student_finetune", inputs, loads=self._teacher_size())
 
     def _teacher_inference(self) -> Step:
         teacher, sampling = self.job.teacher_model, self.job.teacher_model.sampling
@@ -182,7 +211,7 @@ class _Builder:
             weights: Inputs = {"teacher_folder": StepOutput("teacher_adaptation", "model")}
         else:
             weights = self._teacher_weights("teacher_folder", "teacher_id")
-        return self._step("teacher_inference", "teacher_inference", inputs | weights)
+        return self._step("teacher_inference", "teacher_inference", inputs | weights, loads=self._teacher_size())
 
     def _endpoint_url(self) -> str | None:
         return self.job.teacher_model.endpoint or self.environ.get(ENDPOINT_VARIABLE)
@@ -194,6 +223,8 @@ class _Builder:
             auth = {"kind": teacher.auth}
         elif teacher.connection:
             auth = {"kind": "connection", "name": teacher.connection}
+        elif teacher.key_vault:
+            auth = {"kind": "key_vault", "url": teacher.key_vault}
         else:
             auth = {"kind": "key_env", "name": teacher.api_key_env or KEY_VARIABLE}
         endpoint: dict[str, Any] = {"url": self._endpoint_url(), "auth": auth}
@@ -229,7 +260,7 @@ class _Builder:
             "hyperparameters": as_json({key: v for key, v in (preset | chosen).items() if v is not None}),
             "distillation": as_json(method),
         }
-        return self._step(name, "student_finetune", inputs)
+        return self._step(name, "student_finetune", inputs, loads=self._student_size())
 
     def _method(self) -> dict[str, Any]:
         method = self.job.distillation.model_dump(exclude_none=True)
@@ -266,7 +297,8 @@ class _Builder:
         elif self.hosted:
             inputs |= self._teacher_weights("teacher_model", "teacher_id")
         secrets = (judge.api_key_env,) if judge and judge.api_key_env else ()
-        return self._step("evaluation", "evaluation", inputs, *secrets)
+        loads = machine.largest(self._student_size(), self._teacher_size())
+        return self._step("evaluation", "evaluation", inputs, *secrets, loads=loads)
 
     def _lineage(self) -> dict[str, Any]:
         job = self.job

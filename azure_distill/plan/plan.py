@@ -47,7 +47,8 @@ class Step:
     """One run of a component.
 
     `resources` is what the job's `compute` says of this step; `secrets` names environment variables whose values the
-    component reads at run time (names only: a value never enters a plan).
+    component reads at run time (names only: a value never enters a plan).  `environment` stands in the place of the
+    component's own on Azure ML; `kept` says where there its kept outputs lie that are not at their usual place.
     """
 
     name: str
@@ -55,6 +56,13 @@ class Step:
     inputs: Mapping[str, Binding]
     resources: Mapping[str, Any] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    environment: str | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def processes(self) -> int:
+        """How many processes it runs as on Azure ML, over all of its machines."""
+        return int(self.resources.get("instance_count", 1)) * int(self.resources.get("processes_per_instance", 1))
 
     @property
     def needs(self) -> set[str]:
@@ -66,8 +74,10 @@ class Step:
             "component": self.component.name,
             "inputs": {port: binding_json(binding) for port, binding in self.inputs.items()},
             "outputs": {port: output.type for port, output in self.component.outputs.items()},
-            "environment": self.component.environment,
+            "environment": self.environment or self.component.environment,
             "resources": dict(self.resources),
+            "distribution": self.component.distribution if self.processes > 1 else None,
+            "kept": dict(self.kept),
             "secrets": list(self.secrets),
         }
 
