@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.metadata
 import json
 import os
@@ -65,9 +66,13 @@ def imported(folder: Path) -> Iterator[tuple[str, str | None]]:
                     yield module, name
 
 
+distributions = functools.cache(importlib.metadata.packages_distributions)
+
+
+@functools.cache
 def providers(module: str) -> set[str]:
     """The packages of this interpreter that hold a module; several may share its first part, as azure's do."""
-    candidates = {plain(name) for name in importlib.metadata.packages_distributions().get(module.partition(".")[0], ())}
+    candidates = {plain(name) for name in distributions().get(module.partition(".")[0], ())}
     if len(candidates) < 2:
         return candidates
     place = module.replace(".", "/")
@@ -124,6 +129,7 @@ def test_the_gpu_environment_provides_every_import(component: str) -> None:
     assert missing == set()
 
 
+@pytest.mark.timeout(900)  # on a new machine it is installed first
 def test_the_cpu_environment_provides_every_import(cpu_python: Path) -> None:
     """In the real one: each module is imported, and has the name that is taken from it."""
     wanted = sorted({(module, name or "") for part in OWN for module, name in imported(ROOT / "components" / part)})
@@ -140,6 +146,7 @@ assert not any(name.split(".")[0] == "azure_distill" for name in sys.modules)
     run([str(cpu_python), "-m", "pip", "check"], Path("/"), {})
 
 
+@pytest.mark.timeout(900)
 def test_components_run_in_the_cpu_environment(cpu_python: Path, tmp_path: Path) -> None:
     rows = ROOT / "jobs" / "data" / "nli"
     task = json.dumps({"type": "nli"})
@@ -153,6 +160,7 @@ def test_components_run_in_the_cpu_environment(cpu_python: Path, tmp_path: Path)
     assert (answered / "responses" / "train.jsonl").stat().st_size > 0
 
 
+@pytest.mark.timeout(900)
 def test_figures_become_metrics_of_the_run_there(cpu_python: Path, tmp_path: Path) -> None:
     document = {"retention": {"value": 0.5}, "gain": None, "gate": {"passed": True}, "contenders": {}}
     program = """
