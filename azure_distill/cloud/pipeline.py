@@ -35,11 +35,8 @@ def plan_problems(plan: Plan) -> Iterator[Problem]:
     yield from compute_problems(plan)
     for step in plan.steps:
         for name in step.secrets:
-            message = f"{name} is a variable of this machine; a job in Azure cannot read it"
-            hint = "name where Azure keeps it: teacher_model.connection or key_vault, or use auth: entra"
-            judged = step.name == "evaluation"
-            field = "evaluation.judge.api_key_env" if judged else "teacher_model.api_key_env"
-            yield Problem(message, field=field, hint="a judge there must need no key" if judged else hint)
+            if name not in step.connections:
+                yield _unreachable_key(step, name)
         for port, binding in step.inputs.items():
             if isinstance(binding, Literal):
                 problem = step.component.inputs[port].problem(binding.value) or unsafe(binding.value)
@@ -47,6 +44,15 @@ def plan_problems(plan: Plan) -> Iterator[Problem]:
                     yield Problem(problem, field=f"{step.name}.{port}")
             if isinstance(binding, DataPath) and not binding.path.exists():
                 yield Problem(f"{binding.path} does not exist", field=f"{step.name}.{port}")
+
+
+def _unreachable_key(step: Step, variable: str) -> Problem:
+    """A key that only this machine has."""
+    message = f"a job in Azure cannot read {variable}, a variable of this machine"
+    if step.name != "teacher_inference":
+        return Problem(message, field="evaluation.judge.api_key_env", hint="judge here, with `azure-distill run`")
+    hint = "add `connection: NAME`, a connection of the workspace that holds the key, or use key_vault or auth: entra; "
+    return Problem(message, field="teacher_model.api_key_env", hint=hint + "see docs/azure.md")
 
 
 def placed(step: Step) -> Component:

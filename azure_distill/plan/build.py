@@ -108,7 +108,7 @@ class _Builder:
             steps.append(self._finetune("gold_finetune", StepOutput("prepare_data", "gold"), {"method": "response"}))
         steps.append(self._finetune("student_finetune", StepOutput("teacher_inference", "responses"), self._method()))
         steps.append(self._evaluation())
-        name = self.job.name or f"{self.job.task_type}"
+        name = self.job.name or self.job.task_type
         return Plan(name, self._job_json(), tuple(steps), (*warnings(self.job), *self._idle_compute(steps)))
 
     def _job_json(self) -> dict[str, Any]:
@@ -119,20 +119,27 @@ class _Builder:
         return [f"compute.{name} is for a step that this job does not have" for name in self.job.compute.keys() - there]
 
     def _step(
-        self, name: str, component: str, inputs: Mapping[str, Binding | None], *secrets: str, loads: int | None = 0
+        self,
+        name: str,
+        component: str,
+        inputs: Mapping[str, Binding | None],
+        secrets: tuple[str, ...] = (),
+        connections: Mapping[str, str] | None = None,
+        loads: int | None = 0,
     ) -> Step:
         """`loads` is the size in parameters of the largest model that the step loads; None where it is not known."""
         compute = self.job.compute.get(name) or self.job.compute.get("default") or Compute()  # type: ignore[call-overload]
         bound = {port: binding for port, binding in inputs.items() if binding is not None}
-        kept = {"answers": self.job.teacher_model.answers} if name == "teacher_inference" else {}
+        answers = self.job.teacher_model.answers if name == "teacher_inference" else None
         return Step(
             name,
             self.components[component],
             bound,
             machine.resources(compute, self.components[component]),
             secrets,
+            connections or {},
             machine.environment(compute, loads),
-            {port: place for port, place in kept.items() if place},
+            {"answers": answers} if answers else {},
         )
 
     def _teacher_size(self) -> int | None:
@@ -204,9 +211,9 @@ class _Builder:
             endpoint = self._endpoint()
             auth = endpoint["auth"]
             secrets = (auth["name"],) if auth["kind"] == "key_env" else ()
-            return self._step(
-                "teacher_inference", "teacher_inference", inputs | {"endpoint": as_json(endpoint)}, *secrets
-            )
+            connections = {auth["name"]: auth["connection"]} if "connection" in auth else {}
+            inputs["endpoint"] = as_json(endpoint)
+            return self._step("teacher_inference", "teacher_inference", inputs, secrets, connections)
         if self.adapted:
             weights: Inputs = {"teacher_folder": StepOutput("teacher_adaptation", "model")}
         else:
@@ -221,12 +228,11 @@ class _Builder:
         auth: dict[str, str]
         if teacher.auth:
             auth = {"kind": teacher.auth}
-        elif teacher.connection:
-            auth = {"kind": "connection", "name": teacher.connection}
         elif teacher.key_vault:
             auth = {"kind": "key_vault", "url": teacher.key_vault}
         else:
             auth = {"kind": "key_env", "name": teacher.api_key_env or KEY_VARIABLE}
+            auth |= {"connection": teacher.connection} if teacher.connection else {}
         endpoint: dict[str, Any] = {"url": self._endpoint_url(), "auth": auth}
         endpoint["model"] = teacher.deployment or (known and known.endpoint_model) or teacher.name
         if teacher.api_version:
@@ -298,7 +304,7 @@ class _Builder:
             inputs |= self._teacher_weights("teacher_model", "teacher_id")
         secrets = (judge.api_key_env,) if judge and judge.api_key_env else ()
         loads = machine.largest(self._student_size(), self._teacher_size())
-        return self._step("evaluation", "evaluation", inputs, *secrets, loads=loads)
+        return self._step("evaluation", "evaluation", inputs, secrets, loads=loads)
 
     def _lineage(self) -> dict[str, Any]:
         job = self.job

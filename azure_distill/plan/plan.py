@@ -47,8 +47,9 @@ class Step:
     """One run of a component.
 
     `resources` is what the job's `compute` says of this step; `secrets` names environment variables whose values the
-    component reads at run time (names only: a value never enters a plan).  `environment` stands in the place of the
-    component's own on Azure ML; `kept` says where there its kept outputs lie that are not at their usual place.
+    component reads at run time (names only: a value never enters a plan), `connections` the workspace's connections
+    that hold the same in Azure, by variable.  `environment` stands there in the place of the component's own, and
+    `kept` says where those of its kept outputs lie that are not at their usual place.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Step:
     inputs: Mapping[str, Binding]
     resources: Mapping[str, Any] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    connections: Mapping[str, str] = field(default_factory=dict)
     environment: str | None = None
     kept: Mapping[str, str] = field(default_factory=dict)
 
@@ -79,6 +81,7 @@ class Step:
             "distribution": self.component.distribution if self.processes > 1 else None,
             "kept": dict(self.kept),
             "secrets": list(self.secrets),
+            "connections": dict(self.connections),
         }
 
 

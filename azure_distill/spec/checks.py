@@ -81,13 +81,16 @@ def _teacher(job: DistillationJob) -> Iterator[Problem]:
     if not (known or teacher.endpoint or teacher.path or HUB_ID.match(teacher.name) or PYPI_ID.match(teacher.name)):
         hint = near(teacher.name, teachers()) or "give its endpoint: or its path:, or see `azure-distill models`"
         yield problem("name", f"unknown teacher {teacher.name!r}", hint)
-    secrets = [name for name in ("api_key_env", "connection", "key_vault", "auth") if getattr(teacher, name)]
-    if len(secrets) > 1:
-        yield problem(secrets[1], f"a teacher has one of {' and '.join(secrets)}, not both")
-    if not is_hosted(job):
-        for field in ("adapt_on",):
+    if teacher.key_vault:
+        for field in ("api_key_env", "connection"):
             if getattr(teacher, field):
-                yield problem(field, "only a hosted teacher can be adapted; this one is reached at an endpoint")
+                yield problem(field, "names a key, and key_vault names another", "keep one")
+    if teacher.auth:
+        for field in ("api_key_env", "connection", "key_vault"):
+            if getattr(teacher, field):
+                yield problem(field, f"names a key, and auth: {teacher.auth} says that there is none", "keep one")
+    if not is_hosted(job) and teacher.adapt_on:
+        yield problem("adapt_on", "only a hosted teacher can be adapted; this one is reached at an endpoint")
     if teacher.sampling.few_shot and not teacher.adapt_on:
         yield problem("sampling", "few_shot shows gold rows to the teacher: name them in adapt_on")
 
@@ -131,6 +134,10 @@ def _task(job: DistillationJob) -> Iterator[Problem]:
     if job.distillation.method == "label_logits" and not labelled:
         message = f"label_logits needs a task with labels, {job.task_type} has none"
         yield locate(job.source, ("distillation", "method"), message, "use method: response")
+    softness, sampled = job.hyperparameters.temperature, job.teacher_model.sampling.temperature
+    if job.distillation.method == "response" and sampled is None and softness is not None and softness > 2:
+        message = "is the temperature of the teacher's sampling with method: response; it is at most 2"
+        yield locate(job.source, ("hyperparameters", "temperature"), message)
     if job.prompt_settings.enable_chain_of_density and job.task_type != "summarization":
         yield locate(job.source, ("prompt_settings", "enable_chain_of_density"), "is for summarization only")
     if job.evaluation.gold_baseline and not job.teacher_model.adapt_on:
