@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+import jwt
 import pytest
 from leaks import CommandLines, files_with
 from loopback_teacher import LoopbackTeacher, status
@@ -87,6 +88,17 @@ def test_the_key_goes_to_the_teacher_alone_and_answers_are_bought_once(shell: Sh
     assert any(b"-m\0teacher_inference" in line for line in seen.lines)
     assert seen.leaks == set()
     assert_kept_nowhere(shell, home, here)
+
+
+def test_without_a_key_the_steps_identity_asks(shell: Shell) -> None:
+    with LoopbackTeacher(answer=lambda body: "billing", model="big") as teacher:
+        name = shell.run("submit", write_job(shell, teacher, "auth: entra")).split()[-1]
+        assert answered(shell.azure, name) == "Completed"
+    tokens = {request.headers["Authorization"].removeprefix("Bearer ") for request in teacher.requests}
+    (token,) = tokens
+    assert jwt.decode(token, options={"verify_signature": False})["aud"] == "https://cognitiveservices.azure.com"
+    assert shell.azure.storage.holding(token.encode()) == []
+    assert shell.azure.recorder.holding(token) == []
 
 
 def test_a_key_that_the_teacher_quotes_in_its_refusal_is_not_told_on(shell: Shell, home: Path) -> None:
