@@ -1,0 +1,79 @@
+"""Where steps run: what `compute` says arrives in the job that is sent, and nonsense is refused before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from azure_distill.errors import InvalidJob
+from azure_distill.plan.plan import DataPath, Step
+from tests.azure_distill.cloud.conftest import Bench, plan
+
+IDENTITY = "6f1c0f5e-2f0a-4a38-9d0b-0d5d4f4f7a11"
+
+
+def ranks(bench: Bench, **resources: Any) -> Step:
+    """A step that can be distributed; each process leaves a file of its rank's name."""
+    command = "touch '${{outputs.out}}/rank'\"${RANK-none}-of-${WORLD_SIZE-none}\""
+    return bench.shell("ranks", command, tags={"distribution": "pytorch"}, resources=resources)
+
+
+def node(bench: Bench, name: str, step: str) -> dict[str, Any]:
+    """A step of the job as the service received it."""
+    received: dict[str, Any] = bench.azure.workspace.jobs[name]["properties"]["jobs"][step]
+    return received
+
+
+def test_all_that_a_step_asks_for_is_in_the_job(bench: Bench) -> None:
+    wanted = {"instance_type": "Standard_E4ds_v5", "tier": "spot", "timeout": 600, "shm_size": "2g"}
+    step = bench.upper("first", {"text": DataPath(bench.file("a"))}, **wanted, identity="managed", client_id=IDENTITY)
+    name = bench.backend().submit(plan(step))
+    received = node(bench, name, "first")
+    assert received["computeId"].rpartition("/")[2] == "serverless"
+    assert received["resources"] == {"instance_type": "Standard_E4ds_v5", "shm_size": "2g"}
+    assert received["queue_settings"] == {"job_tier": "Spot"}
+    assert received["limits"]["timeout"] == "PT10M"
+    assert received["identity"] == {"identity_type": "Managed", "client_id": IDENTITY}
+    assert bench.azure.wait(name) == "Completed"
+
+
+def test_several_processes_find_their_ranks(bench: Bench) -> None:
+    backend = bench.backend()
+    name = backend.submit(plan(ranks(bench, instance_count=2, processes_per_instance=2)))
+    received = node(bench, name, "ranks")
+    assert received["distribution"] == {"distribution_type": "PyTorch", "process_count_per_instance": 2}
+    assert received["resources"]["instance_count"] == 2
+    assert bench.azure.wait(name) == "Completed", bench.azure.run(name).error
+    assert [backend.read(name, "ranks", "out", f"rank{rank}-of-4") for rank in range(4)] == [b""] * 4
+
+
+def test_a_cluster_of_several_gpus_is_used_whole(bench: Bench) -> None:
+    bench.azure.workspace.computes["wide"] = "STANDARD_NC80ADIS_H100_V5"
+    name = bench.backend().submit(plan(ranks(bench, compute="wide")))
+    assert node(bench, name, "ranks")["distribution"]["process_count_per_instance"] == 2
+    assert bench.azure.wait(name) == "Completed"
+    name = bench.backend().submit(plan(ranks(bench, compute="gpu-cluster")))
+    assert not node(bench, name, "ranks").get("distribution")
+
+
+def test_one_component_runs_in_two_environments(bench: Bench) -> None:
+    first = bench.upper("first", {"text": DataPath(bench.file("a"))})
+    second = replace(first, name="second", environment="azureml:azure-distill-gpu@latest")
+    name = bench.backend().submit(plan(first, second))
+    components = [
+        bench.azure.workspace.find_by_id("components", node(bench, name, s)["componentId"]) for s in ("first", "second")
+    ]
+    specs = [component.properties["componentSpec"] for component in components if component]
+    assert [spec["name"] for spec in specs] == ["test_upper", "test_upper"]
+    assert ["azure-distill-gpu" in spec["environment"] for spec in specs] == [False, True]
+    assert specs[0]["version"] != specs[1]["version"]
+    assert bench.azure.wait(name) == "Completed"
+
+
+def test_machines_that_a_component_cannot_use_are_refused_before_anything_is_sent(bench: Bench) -> None:
+    step = bench.upper("first", {"text": DataPath(bench.file("a"))}, instance_count=2)
+    with pytest.raises(InvalidJob, match=r"compute\.first: test_upper runs as one process on one machine"):
+        bench.backend().submit(plan(step))
+    assert bench.azure.recorder.calls == []
