@@ -11,7 +11,7 @@ from azure_distill.assets.component import Component, builtin_components
 from azure_distill.catalog.models import CatalogModel, students, teachers
 from azure_distill.errors import InvalidJob
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
-from azure_distill.spec.checks import check, is_hosted, is_remote, warnings
+from azure_distill.spec.checks import TEACHER, check, is_hosted, is_remote, warnings
 from azure_distill.spec.job import DistillationJob, Hyperparameters
 from azure_distill.spec.problems import locate
 
@@ -107,17 +107,24 @@ class _Builder:
             steps.append(self._finetune("gold_finetune", StepOutput("prepare_data", "gold"), {"method": "response"}))
         steps.append(self._student_finetune())
         steps.append(self._evaluation())
-        name = self.job.name or f"{self.job.task_type}"
+        name = self.job.name or self.job.task_type
         return Plan(name, self._job_json(), tuple(steps), tuple(warnings(self.job)))
 
     def _job_json(self) -> dict[str, Any]:
         return self.job.model_dump(mode="json", exclude_defaults=True)
 
-    def _step(self, name: str, component: str, inputs: Mapping[str, Binding | None], *secrets: str) -> Step:
+    def _step(
+        self,
+        name: str,
+        component: str,
+        inputs: Mapping[str, Binding | None],
+        secrets: tuple[str, ...] = (),
+        connections: Mapping[str, str] | None = None,
+    ) -> Step:
         compute = self.job.compute.get(name) or self.job.compute.get("default")  # type: ignore[call-overload]
         resources = compute.model_dump(exclude_none=True) if compute else {}
         bound = {port: binding for port, binding in inputs.items() if binding is not None}
-        return Step(name, self.components[component], bound, resources, secrets)
+        return Step(name, self.components[component], bound, resources, secrets, connections or {})
 
     def _data(self, path: str | None) -> Binding | None:
         if path is None:
@@ -175,9 +182,9 @@ class _Builder:
             endpoint = self._endpoint()
             auth = endpoint["auth"]
             secrets = (auth["name"],) if auth["kind"] == "key_env" else ()
-            return self._step(
-                "teacher_inference", "teacher_inference", inputs | {"endpoint": as_json(endpoint)}, *secrets
-            )
+            connections = {auth["name"]: auth["connection"]} if "connection" in auth else {}
+            inputs["endpoint"] = as_json(endpoint)
+            return self._step("teacher_inference", "teacher_inference", inputs, secrets, connections)
         weights = self._hosted_teacher("teacher_folder", "teacher_id")
         return self._step("teacher_inference", "teacher_inference", inputs | weights)
 
@@ -206,10 +213,9 @@ class _Builder:
         auth: dict[str, str]
         if teacher.auth:
             auth = {"kind": teacher.auth}
-        elif teacher.connection:
-            auth = {"kind": "connection", "name": teacher.connection}
         else:
             auth = {"kind": "key_env", "name": teacher.api_key_env or KEY_VARIABLE}
+            auth |= {"connection": teacher.connection} if teacher.connection else {}
         endpoint: dict[str, Any] = {"url": self._endpoint_url(), "auth": auth}
         endpoint["model"] = teacher.deployment or (known and known.endpoint_model) or teacher.name
         if teacher.api_version:
@@ -220,6 +226,8 @@ class _Builder:
     def _student(self, folder: str, identifier: str, recipe: str | None) -> Inputs:
         """The ports by which a component is given the untrained student."""
         name = self.job.student_model
+        if name == TEACHER:
+            return self._hosted_teacher(folder, identifier)
         if name in self.registered:
             return {folder: DataPath(self.registered[name])}
         known = students().get(name)
@@ -234,13 +242,14 @@ class _Builder:
 
     def _finetune(self, name: str, data: StepOutput, method: Mapping[str, Any], *, read_teacher: bool = False) -> Step:
         known = students().get(self.job.student_model)
-        preset = dict(known.preset) if known and self.job.student_model not in self.registered else {}
         chosen = _hyperparameters(self.job.hyperparameters)
+        if known and self.job.student_model not in self.registered:
+            chosen = known.hyperparameters(chosen)
         inputs: Inputs = {
             "data": data,
             **self._student("student_folder", "student_id", "recipe"),
             "task": self.task,
-            "hyperparameters": as_json({key: v for key, v in (preset | chosen).items() if v is not None}),
+            "hyperparameters": as_json({key: v for key, v in chosen.items() if v is not None}),
             "distillation": as_json(method),
         }
         if read_teacher:
@@ -262,7 +271,8 @@ class _Builder:
     def _evaluation(self) -> Step:
         job = self.job
         names = {"student": f"{job.student_model}, distilled", "teacher": job.teacher_model.name}
-        names |= {"baseline": f"{job.student_model}, untrained", "gold_only": f"{job.student_model}, gold rows only"}
+        untrained = "untrained, all layers" if job.hyperparameters.keep_layers else "untrained"
+        names |= {"baseline": f"{job.student_model}, {untrained}", "gold_only": f"{job.student_model}, gold rows only"}
         settings: dict[str, Any] = {"names": names, "lineage": self._lineage()}
         settings |= job.evaluation.model_dump(include={"min_accuracy_gain", "min_retention"}, exclude_none=True)
         settings |= {"gate": job.evaluation.gate} if job.evaluation.gate else {}
@@ -286,7 +296,7 @@ class _Builder:
         if self.hosted:
             inputs |= self._hosted_teacher("teacher_model", "teacher_id")
         secrets = (judge.api_key_env,) if judge and judge.api_key_env else ()
-        return self._step("evaluation", "evaluation", inputs, *secrets)
+        return self._step("evaluation", "evaluation", inputs, secrets)
 
     def _lineage(self) -> dict[str, Any]:
         job = self.job

@@ -14,6 +14,7 @@ from azure_distill.spec.problems import literal_secrets, locate
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 PYPI_ID = re.compile(r"^pypi:[\w.-]+==[\w.]+/[\w./ -]+\.gguf$")
 SERVERLESS = "serverless"
+TEACHER = "teacher"  # as a student: the hosted teacher's own weights, before it learns from itself
 DATA_SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
@@ -81,13 +82,12 @@ def _teacher(job: DistillationJob) -> Iterator[Problem]:
     if not (known or teacher.endpoint or teacher.path or HUB_ID.match(teacher.name) or PYPI_ID.match(teacher.name)):
         hint = near(teacher.name, teachers()) or "give its endpoint: or its path:, or see `azure-distill models`"
         yield problem("name", f"unknown teacher {teacher.name!r}", hint)
-    secrets = [name for name in ("api_key_env", "connection", "auth") if getattr(teacher, name)]
-    if len(secrets) > 1:
-        yield problem(secrets[1], f"a teacher has one of {' and '.join(secrets)}, not both")
-    if not is_hosted(job):
-        for field in ("adapt_on",):
+    if teacher.auth:
+        for field in ("api_key_env", "connection"):
             if getattr(teacher, field):
-                yield problem(field, "only a hosted teacher can be adapted; this one is reached at an endpoint")
+                yield problem(field, f"names a key, and auth: {teacher.auth} says that there is none", "keep one")
+    if not is_hosted(job) and teacher.adapt_on:
+        yield problem("adapt_on", "only a hosted teacher can be adapted; this one is reached at an endpoint")
     if teacher.sampling.few_shot and not teacher.adapt_on:
         yield problem("sampling", "few_shot shows gold rows to the teacher: name them in adapt_on")
 
@@ -104,15 +104,17 @@ def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Probl
     name = job.student_model
     known = students().get(name)
     if known and known.recipe and name not in registered:
-        for field in ("lora_rank", "trained_layers"):
+        for field in ("lora_rank", "trained_layers", "quantization", "target_modules", "keep_adapter", "keep_layers"):
             if getattr(job.hyperparameters, field):
                 message = f"{name} is made from scratch: there are no weights to adapt"
                 yield locate(job.source, ("hyperparameters", field), message)
-    if known or name in registered or is_remote(name) or PYPI_ID.match(name):
+    if name == TEACHER and not is_hosted(job):
+        yield locate(job.source, ("student_model",), f"{TEACHER} is for a teacher whose weights are at hand")
+    if name == TEACHER or known or name in registered or is_remote(name) or PYPI_ID.match(name):
         return
     folder = job.resolve(name)
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
+        if not any(folder.rglob("config.json")):  # a registry's model has it in a folder below
             yield locate(job.source, ("student_model",), f"{name} is not a model folder: it has no config.json")
     elif not HUB_ID.match(name):
         hint = near(name, [*students(), *registered]) or "a catalog name, a Hugging Face id, or a folder"
@@ -127,6 +129,10 @@ def _task(job: DistillationJob) -> Iterator[Problem]:
         yield locate(job.source, ("labels",), "labels must differ, by more than case and white space, and not be empty")
     if job.labels and job.task_type != "classification":
         yield locate(job.source, ("labels",), f"{job.task_type} has labels of its own")
+    softness, sampled = job.hyperparameters.temperature, job.teacher_model.sampling.temperature
+    if job.distillation.method == "response" and sampled is None and softness is not None and softness > 2:
+        message = "is the temperature of the teacher's sampling with method: response; it is at most 2"
+        yield locate(job.source, ("hyperparameters", "temperature"), message)
     if job.prompt_settings.enable_chain_of_density and job.task_type != "summarization":
         yield locate(job.source, ("prompt_settings", "enable_chain_of_density"), "is for summarization only")
     if job.evaluation.gold_baseline and not job.teacher_model.adapt_on:

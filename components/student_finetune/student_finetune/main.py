@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.errors import InvalidInput, Problem
 from shared.examples import read_examples
+from shared.scratch import Recipe
 from shared.tasks import Task, load_task
+from shared.tracking import Tracker
 from shared.weights import locate
 from student_finetune.data import Encoder, Located, read_gold_validation, read_training, stream_training
-from student_finetune.settings import Distillation, parse_distillation, parse_hyperparameters, parse_recipe
+from student_finetune.settings import (
+    Distillation,
+    Hyperparameters,
+    parse_distillation,
+    parse_hyperparameters,
+    parse_recipe,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from student_finetune.checkpoints import Checkpoints
     from student_finetune.hosted import HostedTeacher
 
 
@@ -31,7 +43,22 @@ def main(argv: Sequence[str]) -> None:
     gold = read_gold_validation(arguments.data)
 
     # torch and transformers are imported from here on
-    from student_finetune import students
+    from student_finetune import ranks
+
+    with ranks.joined():
+        _train(arguments, task, recipe, chosen, distillation, rows, gold)
+
+
+def _train(
+    arguments: argparse.Namespace,
+    task: Task,
+    recipe: Recipe | None,
+    chosen: Hyperparameters,
+    distillation: Distillation,
+    rows: Sequence[Located],
+    gold: Sequence[Located],
+) -> None:
+    from student_finetune import ranks, students
     from student_finetune.align import Aligner
     from student_finetune.record import write_record
     from student_finetune.signals import make_objective
@@ -49,22 +76,56 @@ def main(argv: Sequence[str]) -> None:
     examples = encoder.encode_all(stream_training(arguments.data))
     aligner.check(str(arguments.data / "train.jsonl"))
     validation = make_validation(gold, task, Encoder(student.tokenizer, chosen.max_length), student.tokenizer)
-    with students.complete_or_nothing(arguments.model) as folder:
-        history = train(student, examples, objective, chosen, validation, folder)
-        students.save(student, folder)
-        name = arguments.student_id or (arguments.student_folder and arguments.student_folder.name)
-        write_record(
-            folder,
-            name,
-            recipe,
-            chosen,
-            distillation,
-            len(examples),
-            arguments.data,
-            student,
-            history,
-            aligner.coverage,
-        )
+    checkpoints = _checkpoints(arguments, chosen)
+    with students.complete_or_nothing(arguments.model) as folder, _tracker(chosen, distillation) as tracker:
+        history = train(student, examples, objective, chosen, validation, folder, checkpoints, tracker)
+        if ranks.is_main():
+            students.save(student, folder, chosen)
+            name = arguments.student_id or (arguments.student_folder and arguments.student_folder.name)
+            write_record(
+                folder,
+                name,
+                recipe,
+                chosen,
+                distillation,
+                len(examples),
+                arguments.data,
+                student,
+                history,
+                aligner.coverage,
+            )
+    if checkpoints and ranks.is_main():
+        checkpoints.clear()
+
+
+@contextmanager
+def _tracker(chosen: Hyperparameters, distillation: Distillation) -> Iterator[Tracker]:
+    """The main process' MLflow run, with the settings; the others' figures go nowhere."""
+    from student_finetune import ranks
+
+    tracker = Tracker()
+    if not ranks.is_main():
+        yield tracker
+        return
+    with tracker:
+        tracker.settings(asdict(chosen) | {"method": json.dumps(distillation.to_json())})
+        yield tracker
+
+
+def _checkpoints(arguments: argparse.Namespace, chosen: Hyperparameters) -> Checkpoints | None:
+    """Those of trainings with the same code, settings, rows, weights and number of processes."""
+    from student_finetune import ranks
+    from student_finetune.checkpoints import Checkpoints, code_hash, key_of, weights_hash
+    from student_finetune.record import data_hash, versions
+
+    if not arguments.checkpoints:
+        return None
+    facts = {name: value for name, value in vars(arguments).items() if name not in ("model", "checkpoints", "data")}
+    facts = {name: weights_hash(value) if isinstance(value, Path) else value for name, value in facts.items()}
+    facts |= {"hyperparameters": asdict(replace(chosen, checkpoint_minutes=None)), "data": data_hash(arguments.data)}
+    return Checkpoints(
+        arguments.checkpoints, key_of(facts | {"code": code_hash(), "world": ranks.world()} | versions())
+    )
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -80,6 +141,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--hyperparameters", default="{}")
     parser.add_argument("--distillation", default="{}")
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--checkpoints", type=Path)
     arguments = parser.parse_args(argv)
     given = [arguments.student_folder, arguments.student_id, arguments.recipe]
     if sum(value is not None for value in given) != 1:

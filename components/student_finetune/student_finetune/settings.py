@@ -51,7 +51,13 @@ class Hyperparameters:
     """How long and how fast the student learns.
 
     `lora_rank` 0 trains the weights themselves.  `trained_layers` trains the last so many layers only, null all.
-    `patience` stops after so many epochs without a better validation result, null never.
+    `patience` stops after so many epochs without a better validation result, null never.  `checkpoint_minutes` lie
+    between two checkpoints, with null there is one only when the run is asked to stop.
+
+    `sharding` `full` cuts the weights up among the processes (FSDP) and `none` gives each a copy (DDP); null decides by
+    size.  `quantization` `4bit` keeps frozen weights in four bits (QLoRA).  `target_modules` are the linear maps that
+    get LoRA weights, null all; `keep_adapter` also saves these apart.  `keep_layers` cuts so many layers, evenly
+    spaced, out of the pretrained model before it is trained.
     """
 
     learning_rate: float
@@ -66,6 +72,12 @@ class Hyperparameters:
     trained_layers: int | None = None
     seed: int = 0
     patience: int | None = None
+    checkpoint_minutes: float | None = 10.0
+    sharding: str | None = None
+    quantization: str | None = None
+    target_modules: list[str] | None = None
+    keep_adapter: bool = False
+    keep_layers: int | None = None
 
 
 SCRATCH = Hyperparameters(learning_rate=2e-3, batch_size=16, num_epochs=12, weight_decay=0.05)
@@ -99,7 +111,36 @@ class Bounds:
         return f"{number} {low}{high}" + (" or null" if self.optional else "")
 
 
-HYPERPARAMETERS: Mapping[str, Bounds] = {
+@dataclass(frozen=True)
+class OneOf:
+    """One of these words, or null."""
+
+    words: tuple[str, ...]
+
+    def problem(self, value: object) -> str | None:
+        return None if value is None or value in self.words else f"must be {' or '.join(self.words)}, not {value!r}"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or false."""
+
+    def problem(self, value: object) -> str | None:
+        return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
+
+
+@dataclass(frozen=True)
+class Names:
+    """A list of names, or null."""
+
+    def problem(self, value: object) -> str | None:
+        good = isinstance(value, list) and value and all(isinstance(name, str) and name for name in value)
+        return None if value is None or good else f"must be a list of names, not {value!r}"
+
+
+Allowed = Mapping[str, Bounds | OneOf | Flag | Names]
+
+HYPERPARAMETERS: Allowed = {
     "learning_rate": Bounds(float, 0, 1, above=True),
     "batch_size": Bounds(int, 1),
     "num_epochs": Bounds(int, 1),
@@ -112,8 +153,14 @@ HYPERPARAMETERS: Mapping[str, Bounds] = {
     "trained_layers": Bounds(int, 1, optional=True),
     "seed": Bounds(int, 0, 2**32 - 1),
     "patience": Bounds(int, 1, optional=True),
+    "checkpoint_minutes": Bounds(float, 0, optional=True),
+    "sharding": OneOf(("none", "full")),
+    "quantization": OneOf(("4bit",)),
+    "target_modules": Names(),
+    "keep_adapter": Flag(),
+    "keep_layers": Bounds(int, 1, optional=True),
 }
-DISTILLATION: Mapping[str, Bounds] = {
+DISTILLATION: Allowed = {
     "temperature": Bounds(float, 0, 100, above=True),
     "weight": Bounds(float, 0, 1),
     "ramp": Bounds(float, 0, 1),
@@ -170,13 +217,21 @@ def parse_hyperparameters(text: str, *, from_scratch: bool) -> Hyperparameters:
     if from_scratch:
         problems += [
             Problem("needs pretrained weights", field=f"hyperparameters.{name}")
-            for name in ("lora_rank", "trained_layers")
+            for name in ("lora_rank", "trained_layers", "quantization", "target_modules", "keep_adapter", "keep_layers")
             if value.get(name)
         ]
     if problems:
         raise InvalidInput(*problems)
     defaults = SCRATCH if from_scratch else FULL if value.get("lora_rank") == 0 else LORA
     chosen = replace(defaults, **value)
+    if not chosen.lora_rank:
+        problems = [
+            Problem("needs lora_rank above 0", field=f"hyperparameters.{name}")
+            for name in ("quantization", "target_modules", "keep_adapter")
+            if value.get(name)
+        ]
+    if problems:
+        raise InvalidInput(*problems)
     return replace(chosen, lora_alpha=chosen.lora_alpha or 2 * chosen.lora_rank)
 
 
@@ -189,7 +244,7 @@ def parse_recipe(text: str) -> Recipe:
     return Recipe(**value)
 
 
-def _problems(value: Mapping[str, object], allowed: Mapping[str, Bounds], where: str) -> list[Problem]:
+def _problems(value: Mapping[str, object], allowed: Allowed, where: str) -> list[Problem]:
     hint = f"the settings are {', '.join(allowed)}"
     problems = [Problem("is no setting", field=f"{where}.{name}", hint=hint) for name in value if name not in allowed]
     for name, bounds in allowed.items():

@@ -31,6 +31,14 @@ def test_azure_gets_it_under_its_own_name_too(key: Auth, url: str) -> None:
     assert credential(key, url).headers()["api-key"] == "sk-123"
 
 
+def test_a_connection_stands_in_for_a_variable_that_is_not_set(key: Auth, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = Auth("key_env", "MY_KEY", "my-connection")
+    assert credential(both, "https://host/v1").headers() == {"Authorization": "Bearer sk-123"}
+    monkeypatch.delenv("MY_KEY")
+    monkeypatch.setattr("teacher_inference.auth.from_connection", {"my-connection": "sk-456"}.__getitem__)
+    assert credential(both, "https://host/v1").headers() == {"Authorization": "Bearer sk-456"}
+
+
 def test_only_azures_hosts_get_it_so(key: Auth) -> None:
     for url in ("https://openai.azure.com.evil.example/v1", "https://host/x.openai.azure.com"):
         assert "api-key" not in credential(key, url).headers()
