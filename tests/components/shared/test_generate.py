@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.generate import Generated, Sampling, generate, length_batches
+from shared.generate import Generated, Sampling, _batched, _refilled, choose, generate, length_batches
 from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
+from shared.slots import slots_fit
 
 TOKENIZER = train_tokenizer(["one two three four"] * 4, 300)
 RECIPE = Recipe(hidden_size=32, num_layers=1, num_heads=2, intermediate_size=48, vocab_size=300)
@@ -20,6 +21,9 @@ def model(scale: float = 8.0) -> Any:
         for parameter in made.parameters():
             parameter.mul_(scale if parameter.dim() > 1 else 1)
     return made
+
+
+MODEL = model()
 
 
 def answers(rows: int, sampling: Sampling, made: Any) -> list[Generated]:
@@ -74,3 +78,45 @@ def test_sampling_follows_the_seed() -> None:
     torch.manual_seed(0)
     assert answers(4, hot, made) == first
     assert answers(4, hot, made) != first
+
+
+@given(
+    st.lists(st.lists(st.integers(6, 250), min_size=1, max_size=12), min_size=1, max_size=9),
+    st.integers(1, 4),
+    st.integers(1, 12),
+)
+@settings(max_examples=25, deadline=None)
+def test_refilled_places_say_what_transformers_says_alone(prompts: list[list[int]], rows: int, longest: int) -> None:
+    sampling, ends = Sampling(max_tokens=longest), set(range(40, 90))  # many ends: texts of many lengths
+    pad = int(TOKENIZER.pad_token_id)
+    alone = {index: tokens for ((index, _, tokens),) in _batched(MODEL, prompts, sampling, 1, pad, ends)}
+    together = {
+        index: tokens for batch in _refilled(MODEL, prompts, sampling, rows, pad, ends) for index, _, tokens in batch
+    }
+    assert together == alone
+
+
+def test_a_model_with_a_sliding_window_is_left_to_transformers() -> None:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = MistralConfig(vocab_size=len(TOKENIZER), num_key_value_heads=1, sliding_window=4, **sizes)
+    made: Any = MistralForCausalLM(config)
+    assert slots_fit(MODEL)
+    assert not slots_fit(made)
+    assert len(answers(4, Sampling(max_tokens=6), made)) == len(PROMPTS)
+
+
+def test_a_model_with_settings_of_its_own_is_left_to_transformers() -> None:
+    made = model()
+    made.generation_config.repetition_penalty = 1.3
+    assert not slots_fit(made)
+
+
+def test_top_p_keeps_the_likeliest_tokens_that_reach_it() -> None:
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(500, -1)
+    torch.manual_seed(0)
+    assert set(choose(logits, Sampling(temperature=1.0, top_p=0.6)).tolist()) == {0, 1}
+    assert set(choose(logits, Sampling(temperature=1.0, top_p=0.1)).tolist()) == {0}
+    assert set(choose(logits, Sampling(temperature=1.0)).tolist()) == {0, 1, 2, 3}
+    assert set(choose(logits, Sampling(temperature=0.0)).tolist()) == {0}
