@@ -18,7 +18,8 @@ from azure_distill.spec.problems import locate
 ENDPOINT_VARIABLE = "AZURE_DISTILL_TEACHER_ENDPOINT"
 KEY_VARIABLE = "AZURE_DISTILL_TEACHER_API_KEY"
 SCRATCH = "scratch"
-LIMITS = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "min_endpoint_success_ratio"}
+LIMITS = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "min_endpoint_success_ratio", "max_cost"}
+NEEDS = {"label_logits": "labels", "logits": "tokens"}  # the log probabilities that a method learns from
 
 Registered = Mapping[str, Path]
 Inputs = dict[str, Binding]
@@ -74,6 +75,8 @@ def task_settings(job: DistillationJob) -> dict[str, Any]:
         settings["chain_of_thought"] = True
     if prompts.enable_chain_of_density:
         settings["chain_of_density"] = True
+    if prompts.keep_rationale:
+        settings["keep_rationale"] = True
     if job.task_type == "summarization":
         settings["max_summary_words"] = prompts.max_len_summary
     return settings
@@ -159,7 +162,7 @@ class _Builder:
 
     def _teacher_inference(self) -> Step:
         teacher, sampling = self.job.teacher_model, self.job.teacher_model.sampling
-        asked = sampling.model_dump(exclude_none=True, exclude={"few_shot"} if not sampling.few_shot else set())
+        asked = {"max_tokens": sampling.max_tokens, **sampling.model_dump(exclude_none=True, exclude_defaults=True)}
         if "temperature" not in asked and self.job.distillation.method == "response":
             temperature = self.job.hyperparameters.temperature
             asked |= {} if temperature is None else {"temperature": temperature}
@@ -169,7 +172,7 @@ class _Builder:
             "task": self.task,
             "sampling": as_json(asked),
             "limits": as_json(teacher.model_dump(include=LIMITS, exclude_none=True) if not self.hosted else {}),
-            "probabilities": Literal(self.job.distillation.method == "label_logits"),
+            "probabilities": Literal(self._needs()),
         }
         if not self.hosted:
             endpoint = self._endpoint()
@@ -183,6 +186,10 @@ class _Builder:
         else:
             weights = self._teacher_weights("teacher_folder", "teacher_id")
         return self._step("teacher_inference", "teacher_inference", inputs | weights)
+
+    def _needs(self) -> str:
+        needs = NEEDS.get(self.job.distillation.method, "none")
+        return "none" if needs == "tokens" and self.hosted else needs  # the student's step reads the weights itself
 
     def _endpoint_url(self) -> str | None:
         return self.job.teacher_model.endpoint or self.environ.get(ENDPOINT_VARIABLE)
@@ -198,8 +205,11 @@ class _Builder:
             auth = {"kind": "key_env", "name": teacher.api_key_env or KEY_VARIABLE}
         endpoint: dict[str, Any] = {"url": self._endpoint_url(), "auth": auth}
         endpoint["model"] = teacher.deployment or (known and known.endpoint_model) or teacher.name
-        if teacher.api_version:
-            endpoint["api_version"] = teacher.api_version
+        for name in ("api", "api_version"):
+            if value := getattr(teacher, name) or getattr(known, name, None):
+                endpoint[name] = value
+        if not teacher.constrain_labels:
+            endpoint["constrain"] = False
         prices = teacher.prices.model_dump() if teacher.prices else _prices(known)
         return endpoint | ({"prices": prices} if prices else {})
 

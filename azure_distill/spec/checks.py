@@ -87,8 +87,32 @@ def _teacher(job: DistillationJob) -> Iterator[Problem]:
         for field in ("adapt_on",):
             if getattr(teacher, field):
                 yield problem(field, "only a hosted teacher can be adapted; this one is reached at an endpoint")
+    yield from _drawing(job)
+    if teacher.max_cost is not None and not is_hosted(job) and not (teacher.prices or (known and known.prices)):
+        yield problem("max_cost", "needs the teacher's prices, which the catalog does not know", "give prices:")
     if teacher.sampling.few_shot and not teacher.adapt_on:
         yield problem("sampling", "few_shot shows gold rows to the teacher: name them in adapt_on")
+
+
+def _drawing(job: DistillationJob) -> Iterator[Problem]:
+    """Settings of `sampling` that cannot be had together."""
+    sampling, reasoned = job.teacher_model.sampling, job.prompt_settings.enable_chain_of_thought
+
+    def problem(field: str, message: str, hint: str | None = None) -> Problem:
+        return locate(job.source, ("teacher_model", "sampling", field), message, hint)
+
+    temperature = sampling.temperature
+    if temperature is None and job.distillation.method == "response":
+        temperature = job.hyperparameters.temperature
+    if sampling.samples > 1 and temperature == 0:
+        yield problem(
+            "samples", f"{sampling.samples} answers at temperature 0 are the same answer", "raise temperature"
+        )
+    if sampling.samples > 1 and is_hosted(job) and job.task_type in LABEL_TASKS and not reasoned:
+        yield problem("samples", "a hosted teacher gives the exact probabilities of all labels: one is enough")
+    if sampling.selection in ("majority", "gold") and job.task_type not in (*LABEL_TASKS, "math"):
+        message = f"{sampling.selection} compares answers, and those of {job.task_type} cannot be compared"
+        yield problem("selection", message, "use all")
 
 
 def is_hosted(job: DistillationJob) -> bool:
@@ -130,6 +154,10 @@ def _task(job: DistillationJob) -> Iterator[Problem]:
     if job.distillation.method == "label_logits" and not labelled:
         message = f"label_logits needs a task with labels, {job.task_type} has none"
         yield locate(job.source, ("distillation", "method"), message, "use method: response")
+    prompts = job.prompt_settings
+    if prompts.keep_rationale and not (prompts.enable_chain_of_thought or prompts.enable_chain_of_density):
+        where = ("prompt_settings", "keep_rationale")
+        yield locate(job.source, where, "there is none without enable_chain_of_thought or enable_chain_of_density")
     if job.prompt_settings.enable_chain_of_density and job.task_type != "summarization":
         yield locate(job.source, ("prompt_settings", "enable_chain_of_density"), "is for summarization only")
     if job.evaluation.gold_baseline and not job.teacher_model.adapt_on:

@@ -103,7 +103,7 @@ def test_the_temperature_goes_where_the_method_needs_it(rows: str) -> None:
     by_labels = build_plan(job(rows, **softened, distillation={"method": "label_logits"}), {})
     assert "temperature" not in literal(by_labels.step("teacher_inference"), "sampling")
     assert literal(by_labels.step("student_finetune"), "distillation")["temperature"] == 3.0
-    assert by_labels.step("teacher_inference").inputs["probabilities"] == Literal(True)
+    assert by_labels.step("teacher_inference").inputs["probabilities"] == Literal("labels")
 
 
 def test_hyperparameters_of_the_job_win_over_the_preset(rows: str) -> None:
