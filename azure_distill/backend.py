@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+from azure_distill.errors import InvalidJob, Problem
 from azure_distill.plan.plan import Plan
 
 # Azure's own words; every backend uses these and no others.
@@ -88,6 +89,17 @@ class Event:
     line: str | None = None
 
 
+Form = Literal["custom", "mlflow"]
+"""What a model is registered as: any folder, or one that MLflow can load."""
+MLMODEL = "MLmodel"
+
+
+def no_mlmodel(source: Path | str) -> InvalidJob:
+    """The refusal to register a folder without an MLmodel as MLflow's."""
+    hint = "students trained by azure-distill have one; any other folder can be registered with --format custom"
+    return InvalidJob([Problem(f"{source} is no MLflow model: it has no {MLMODEL}", hint=hint)])
+
+
 @dataclass(frozen=True)
 class Model:
     """A registered model: `path` is its folder here or its URI, `lineage` what its maker told of where it is from."""
@@ -113,8 +125,16 @@ class Model:
 class Models(Protocol):
     """A backend's model registry."""
 
-    def register(self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None = None) -> Model:
-        """Keep a folder, or an output of `run` as its `outputs` name it, as the next version of `name`."""
+    def register(
+        self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None = None, form: Form = "custom"
+    ) -> Model:
+        """Keep a folder, or an output of `run` as its `outputs` name it, as the next version of `name`.
+
+        Raises InvalidJob where a `form` of "mlflow" is wanted of a folder that has no MLmodel.
+        """
+
+    def share(self, name: str, version: str, registry: str) -> str:
+        """Copy a version to an Azure ML registry; returns its address there.  Raises ConfigurationError."""
 
     def names(self) -> set[str]:
         """The names of all models."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from azure_distill.backend import CANCELED, COMPLETED, TERMINAL, Backend, Model, Run
+from azure_distill.backend import CANCELED, COMPLETED, TERMINAL, Backend, Form, Model, Run
 from azure_distill.catalog.models import students, teachers
 from azure_distill.errors import (
     InvalidJob,
@@ -23,6 +23,7 @@ from azure_distill.plan.build import build_plan, single_evaluation
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan
 from azure_distill.spec.checks import HUB_ID, PYPI_ID, is_remote
 from azure_distill.spec.job import METRICS, DistillationJob
+from azure_distill.spec.problems import relocate
 
 DISTILLED = "-distilled"
 
@@ -73,8 +74,12 @@ class JobOperations:
 
     def create_or_update(self, job: DistillationJob | Plan) -> Run:
         """Start a job and return at once; a run on this machine goes on as long as this process lives."""
-        plan = self.plan(job) if isinstance(job, DistillationJob) else job
-        return self._backend.started(self._backend.submit(plan))
+        if isinstance(job, Plan):
+            return self._backend.started(self._backend.submit(job))
+        try:
+            return self.create_or_update(self.plan(job))
+        except InvalidJob as error:
+            raise InvalidJob(relocate(error.problems, job.source)) from None
 
     def get(self, name: str) -> Run:
         """A run as it stands; `last` is the newest.  Raises NotFound."""
@@ -168,14 +173,15 @@ class ModelOperations:
             raise InvalidJob(problems)
         return single_evaluation(model, model_name, data, task, metrics)
 
-    def register(self, run: str, name: str, *, force: bool = False) -> str:
+    def register(self, run: str, name: str, *, force: bool = False, form: Form = "custom") -> str:
         """Register the student of a completed run, or a model folder; returns `NAME:VERSION`.
 
-        A run whose evaluation gate failed is refused without `force`.
+        A run whose evaluation gate failed is refused without `force`.  With the form "mlflow" what is registered is an
+        MLflow model, as every student is one.
         """
         if is_folder(run):
             folder = Path(run).resolve()
-            return self._keep(name, folder, {"folder": str(folder)})
+            return self._keep(name, folder, {"folder": str(folder)}, None, form)
         state = self._jobs.get(run)
         raise_unless_completed(state)
         if not force and not gate_passed(state):
@@ -185,14 +191,22 @@ class ModelOperations:
         model = state.outputs.get("student_finetune", {}).get("model")
         if model is None:
             raise NotFound(f"run {state.name} has no distilled student")
-        return self._keep(name, model, self._lineage(state), state.name)
+        return self._keep(name, model, self._lineage(state), state.name, form)
+
+    def share(self, model: str, registry: str) -> str:
+        """Copy a registered `NAME:VERSION` to an Azure ML registry, where other workspaces find it.
+
+        Returns its address there, `azureml://registries/…`, which a job may name as teacher or student.
+        """
+        name, _, version = model.rpartition(":")
+        return self._backend.models.share(name, version, registry)
 
     def list(self) -> list[Model]:
         """All registered models, newest version first."""
         return self._backend.models.list()
 
-    def _keep(self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None = None) -> str:
-        return f"{name}:{self._backend.models.register(name, source, lineage, run).version}"
+    def _keep(self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None, form: Form) -> str:
+        return f"{name}:{self._backend.models.register(name, source, lineage, run, form).version}"
 
     def _lineage(self, run: Run) -> dict[str, Any]:
         """Where a run's student comes from: its job, teacher, data and what it measured."""

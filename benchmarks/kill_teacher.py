@@ -23,8 +23,8 @@ from pathlib import Path
 
 from teacher_client import Behaviour, Server, run_component, write_rows
 
-LATENCY = 0.02  # seconds an answer takes
-LONGEST = 0.15  # seconds of a life
+LATENCY = 0.1  # seconds an answer takes
+LONGEST = 0.4  # seconds of a life
 
 
 def main() -> None:

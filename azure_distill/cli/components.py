@@ -9,21 +9,23 @@ from azure_distill.cli.options import Place, json_option, workspace_options
 
 @click.group("components")
 def components_command() -> None:
-    """The components of azure-distill in the Azure ML workspace."""
+    """The components of azure-distill in Azure Machine Learning."""
 
 
 @components_command.command("register")
+@click.option("--registry", metavar="NAME", help="Into this Azure ML registry, instead of the workspace.")
 @workspace_options
 @json_option
-def register_command(place: Place, as_json: bool) -> None:
+def register_command(registry: str | None, place: Place, as_json: bool) -> None:
     """Register components and environments under versions made from their content.
 
-    Prints `+ new` or `= unchanged` for each.  `submit` does this by itself.
+    Prints `+ new` or `= unchanged` for each.  `submit` does this by itself in the workspace.
     """
     from azure_distill.assets.component import builtin_components
     from azure_distill.cli.render import print_json
 
-    found = place.azure_backend().register(builtin_components().values())
+    registrar = place.azure_registrar(registry)
+    found = registrar.components(builtin_components().values(), environments=True)
     if as_json:
         print_json([asset.to_json() for asset in found])
         return

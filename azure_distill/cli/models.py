@@ -12,7 +12,9 @@ from azure_distill.cli.options import Place, json_option, place_options, run_arg
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from azure_distill.backend import Model
+    from azure_distill.backend import Form, Model
+
+FORMS = ("custom", "mlflow")
 
 
 @click.command("evaluate")
@@ -34,12 +36,12 @@ def evaluate_command(
 ) -> None:
     """Evaluate MODEL: a registered name, STUDENT-distilled, a folder, a catalog name or a Hugging Face id."""
     from azure_distill.cli.run import run_plan
-    from azure_distill.cli.submit import submit_plan
+    from azure_distill.cli.submit import submit
 
     client = place.client()
     plan = client.models.evaluation_plan(model, test_data, list(metrics) or None, task, list(labels) or None)
     if place.asked:
-        submit_plan(client, plan, True, as_json)
+        submit(client, plan, True, as_json)
     else:
         run_plan(client, plan, as_json)
 
@@ -48,9 +50,20 @@ def evaluate_command(
 @run_argument
 @click.option("--name", required=True, help="The name to register under; the version counts up.")
 @click.option("--force", is_flag=True, help="Register although the evaluation's gate did not pass.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMS),
+    default="custom",
+    show_default=True,
+    help="As a folder of files, or as an MLflow model, which every student is too.",
+)
+@click.option("--registry", metavar="NAME", help="Then copy it to this Azure ML registry, for other workspaces.")
 @place_options
 @json_option
-def register_command(run: str, name: str, force: bool, place: Place, as_json: bool) -> None:
+def register_command(
+    run: str, name: str, force: bool, form: Form, registry: str | None, place: Place, as_json: bool
+) -> None:
     """Register the student of RUN (the newest by default), or a model folder.
 
     The student of a run in Azure is registered in its workspace.
@@ -58,12 +71,16 @@ def register_command(run: str, name: str, force: bool, place: Place, as_json: bo
     from azure_distill.cli.render import print_json
     from azure_distill.client import is_folder
 
-    registered = place.client(None if is_folder(run) else run).models.register(run, name, force=force)
+    client = place.azure_client() if registry else place.client(None if is_folder(run) else run)
+    registered = client.models.register(run, name, force=force, form=form)
+    shared = client.models.share(registered, registry) if registry else None
     if as_json:
         model, _, version = registered.rpartition(":")
-        print_json({"name": model, "version": version})
-    else:
-        click.echo(f"registered {registered}")
+        print_json({"name": model, "version": version, "shared": shared})
+        return
+    click.echo(f"registered {registered}")
+    if shared:
+        click.echo(f"shared {shared}")
 
 
 @click.command("models")

@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from azure_distill.client import DistillClient
     from azure_distill.cloud.backend import CloudBackend
+    from azure_distill.cloud.register import Registrar
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 WAYS = ("default", "cli", "managed-identity", "service-principal", "interactive", "device-code")
@@ -56,6 +57,16 @@ class Place:
         from azure_distill.cloud.backend import connect
 
         return connect(Path.cwd(), self.subscription, self.resource_group, self.workspace, self.auth or "default")
+
+    def azure_registrar(self, registry: str | None) -> Registrar:
+        """What registers components in the workspace, or in a registry, which needs no workspace."""
+        from azure_distill.cloud.auth import make_credential
+        from azure_distill.cloud.register import Registrar
+        from azure_distill.cloud.registries import connect_registry
+
+        if registry is None:
+            return Registrar(self.azure_backend().session.ml)
+        return Registrar(connect_registry(registry, make_credential(self.auth or "default")), registry)
 
     def client(self, run: str | None = None) -> DistillClient:
         """Azure's client if asked for, or where `run` is not known here but a workspace is; else this machine's."""

@@ -11,6 +11,7 @@ from azure_distill.cli.options import Place, job_argument, json_option, max_cost
 if TYPE_CHECKING:
     from azure_distill.client import DistillClient
     from azure_distill.plan.plan import Plan
+    from azure_distill.spec.job import DistillationJob
 
 
 @click.command("submit")
@@ -25,14 +26,14 @@ def submit_command(job: str, watching: bool, max_cost: float | None, place: Plac
 
     wanted = DistillationJob.from_file(job).capped(max_cost)
     client = place.azure_client()
-    submit_plan(client, client.jobs.plan(wanted), watching, as_json)
+    submit(client, wanted, watching, as_json)
 
 
-def submit_plan(client: DistillClient, plan: Plan, watching: bool, as_json: bool) -> None:
-    """Start a plan in Azure, show where, and with `watching` follow it to its end."""
+def submit(client: DistillClient, job: DistillationJob | Plan, watching: bool, as_json: bool) -> None:
+    """Start a job in Azure, show where, and with `watching` follow it to its end."""
     from azure_distill.cli.render import print_json
 
-    run = client.jobs.create_or_update(plan)
+    run = client.jobs.create_or_update(job)
     for warning in run.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"run {run.name}", err=True)

@@ -21,7 +21,7 @@ from azure_distill.cloud.data import ASSET, DataAssets
 from azure_distill.cloud.failures import translated
 from azure_distill.cloud.follow import Follower
 from azure_distill.cloud.models import ModelRegistry
-from azure_distill.cloud.noise import quiet_uploads
+from azure_distill.cloud.noise import quiet
 from azure_distill.cloud.pipeline import LINEAGE, make_pipeline, plan_problems
 from azure_distill.cloud.register import Registered, Registrar
 from azure_distill.cloud.runs import Child, by_step, error_message, fill, is_ours, status_word, summary
@@ -73,7 +73,7 @@ class CloudBackend:
         if problems := list(plan_problems(plan)):
             raise InvalidJob(problems)
         components = {step.component.name: step.component for step in plan.steps}
-        with quiet_uploads(), ThreadPoolExecutor(1) as pool:  # data and components know nothing of each other
+        with quiet(), ThreadPoolExecutor(1) as pool:  # data and components know nothing of each other
             data = pool.submit(self._data.resolve, plan)
             registered = self.register(components.values())
             references = {asset.name: asset.reference for asset in registered if asset.kind == "component"}
@@ -85,9 +85,8 @@ class CloudBackend:
         return run.name
 
     def register(self, components: Iterable[Component]) -> list[Registered]:
-        """See that components and their environments are in the workspace."""
-        with quiet_uploads():
-            return Registrar(self.session).components(components)
+        """See that components, and the environments of new ones, are in the workspace."""
+        return Registrar(self.session.ml).components(components)
 
     def started(self, name: str) -> Run:
         return self._started[name]

@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from azure_distill.backend import Model
+from azure_distill.backend import MLMODEL, Form, Model, no_mlmodel
 from azure_distill.cloud.failures import translated
-from azure_distill.cloud.noise import quiet_uploads
+from azure_distill.cloud.noise import quiet
 from azure_distill.cloud.pipeline import LONGEST_TAG, MARK
+from azure_distill.cloud.registries import share_model
 from azure_distill.cloud.runs import job_output
 from azure_distill.cloud.session import Session
 from azure_distill.errors import InvalidJob, NotFound, Problem, choices
@@ -35,23 +36,30 @@ class ModelRegistry:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def register(self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None = None) -> Model:
+    def register(
+        self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None = None, form: Form = "custom"
+    ) -> Model:
         from azure.ai.ml.entities import Model as AzureModel
 
         if not NAME.fullmatch(name):
             raise InvalidJob([Problem(f"{name!r} is no model name", hint="letters, digits, . _ - only")])
+        if form == "mlflow" and isinstance(source, Path) and not (source / MLMODEL).is_file():
+            raise no_mlmodel(source)
         task = lineage.get("task")
         properties = {TASK: json.dumps(task) if task else None, RUN: run}
         made = AzureModel(
             name=name,
             path=str(source) if isinstance(source, Path) else job_output(source) or source,
-            type="custom_model",
+            type=f"{form}_model",
             description=f"distilled by {run}" if run else None,
             tags=_tags(lineage, run),
             properties={key: value for key, value in properties.items() if value},
         )
-        with translated(f"register the model {name}"), quiet_uploads():
+        with translated(f"register the model {name}"), quiet():
             return _model(self._session.ml.models.create_or_update(made))
+
+    def share(self, name: str, version: str, registry: str) -> str:
+        return share_model(self._session, name, version, registry)
 
     def names(self) -> set[str]:
         with translated("list models"):

@@ -1,4 +1,4 @@
-"""What the SDK says to nobody's use: warnings about its own preview classes, and blank coloured lines."""
+"""What the SDK says to nobody's use: warnings about its own preview classes, dots, and blank coloured lines."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 def quiet_loggers() -> None:
     """To be called after azure.ai.ml was imported, which sets its logger's level itself."""
     logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)
+    logging.getLogger("azure.ai.ml._utils._endpoint_utils").setLevel(logging.ERROR)  # has a level of its own
     logging.getLogger("azure.identity").setLevel(logging.CRITICAL)  # what it says is raised too
 
 
 @contextlib.contextmanager
-def quiet_uploads() -> Iterator[None]:
-    """Keep the colour reset and blank lines that the SDK prints for each upload off standard error."""
-    with contextlib.redirect_stderr(_WithoutBlanks(sys.stderr)):
+def quiet() -> Iterator[None]:
+    """Keep off standard error the colour reset and blank lines that the SDK prints for each upload, and off standard
+    output the dot that it prints whenever it asks a registry whether it is done.
+    """
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(_WithoutBlanks(sys.stderr)):
         yield
 
 

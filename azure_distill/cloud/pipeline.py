@@ -32,9 +32,8 @@ def plan_problems(plan: Plan) -> Iterator[Problem]:
     yield from compute_problems(plan)
     for step in plan.steps:
         for name in step.secrets:
-            message = f"{name} is a variable of this machine; a job in Azure cannot read it"
-            hint = "store the key in a connection of the workspace: teacher_model.connection, or use auth: entra"
-            yield Problem(message, field="teacher_model.api_key_env", hint=hint)
+            if name not in step.connections:
+                yield _unreachable_key(step, name)
         for port, binding in step.inputs.items():
             if isinstance(binding, Literal):
                 problem = step.component.inputs[port].problem(binding.value) or unsafe(binding.value)
@@ -42,6 +41,15 @@ def plan_problems(plan: Plan) -> Iterator[Problem]:
                     yield Problem(problem, field=f"{step.name}.{port}")
             if isinstance(binding, DataPath) and not binding.path.exists():
                 yield Problem(f"{binding.path} does not exist", field=f"{step.name}.{port}")
+
+
+def _unreachable_key(step: Step, variable: str) -> Problem:
+    """A key that only this machine has."""
+    message = f"a job in Azure cannot read {variable}, a variable of this machine"
+    if step.name != "teacher_inference":
+        return Problem(message, field="evaluation.judge.api_key_env", hint="judge here, with `azure-distill run`")
+    hint = "add `connection: NAME`, a connection of the workspace that holds the key, or use auth: entra; "
+    return Problem(message, field="teacher_model.api_key_env", hint=hint + "see docs/azure.md")
 
 
 def make_pipeline(plan: Plan, name: str, components: Mapping[str, str], data: Mapping[Where, str]) -> PipelineJob:

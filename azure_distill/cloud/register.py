@@ -10,16 +10,20 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azure_distill.assets.component import Component
 from azure_distill.assets.environment import Environment, builtin_environments
 from azure_distill.assets.snapshot import Snapshot, take_snapshot
 from azure_distill.cloud.failures import translated
-from azure_distill.cloud.session import Session
+from azure_distill.cloud.noise import quiet
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
 
 DIGITS = 20  # of a version: 80 bits
 WORKERS = 8
+CONFLICT = 409
 NAMED = re.compile(r"azureml:([\w.-]+)@latest")
 
 
@@ -31,10 +35,11 @@ class Registered:
     name: str
     version: str
     new: bool
+    registry: str | None = None
 
     @property
     def reference(self) -> str:
-        return f"azureml:{self.name}:{self.version}"
+        return reference(self.kind, self.name, self.version, self.registry)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,11 +54,17 @@ class Versioned:
     environment: Environment | None
     version: str
 
-    @property
-    def environment_reference(self) -> str:
+    def environment_reference(self, registry: str | None) -> str:
         if self.environment is None:
             return self.component.environment
-        return f"azureml:{self.environment.name}:{environment_version(self.environment)}"
+        return reference("environment", self.environment.name, environment_version(self.environment), registry)
+
+
+def reference(kind: str, name: str, version: str, registry: str | None) -> str:
+    """How jobs and other assets name an asset of the workspace, or of a registry."""
+    if registry is None:
+        return f"azureml:{name}:{version}"
+    return f"azureml://registries/{registry}/{kind}s/{name}/versions/{version}"
 
 
 def environment_version(environment: Environment) -> str:
@@ -79,24 +90,32 @@ def versioned(component: Component, environments: Mapping[str, Environment]) -> 
 
 
 class Registrar:
-    """Sees that assets exist in the workspace."""
+    """Sees that assets exist in the workspace, or in the registry, that `ml` is a client of."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, ml: MLClient, registry: str | None = None) -> None:
+        self._ml, self._registry = ml, registry
 
-    def components(self, components: Iterable[Component]) -> list[Registered]:
-        """Every component, and the environments of those that are new; one request for what is there already."""
+    def components(self, components: Iterable[Component], *, environments: bool = False) -> list[Registered]:
+        """Every component, and the environments of those that are new; one request for what is there already.
+
+        With `environments` also those of components that are there.
+        """
         known = builtin_environments()
         wanted = {component.name: versioned(component, known) for component in components}
         with ThreadPoolExecutor(WORKERS) as pool:
             there = dict(zip(wanted, pool.map(self._has_component, wanted.values()), strict=True))
         missing = [item for name, item in wanted.items() if not there[name]]
-        needed = {item.environment.name: item.environment for item in missing if item.environment}
+        needed = {
+            item.environment.name: item.environment
+            for item in (wanted.values() if environments else missing)
+            if item.environment
+        }
         found = [self.environment(environment) for environment in needed.values()]
-        for item in missing:
-            self._create(item)
+        with quiet():
+            for item in missing:
+                self._create(item)
         for name, item in wanted.items():
-            found.append(Registered("component", name, item.version, new=not there[name]))
+            found.append(Registered("component", name, item.version, not there[name], self._registry))
         return found
 
     def environment(self, environment: Environment) -> Registered:
@@ -104,22 +123,22 @@ class Registrar:
         from azure.ai.ml import load_environment
 
         version = environment_version(environment)
-        operations = self._session.ml.environments
+        operations = self._ml.environments
         with translated(f"register the environment {environment.name}"):
             there = _exists(lambda: operations.get(environment.name, version))
             if not there:
                 made = load_environment(environment.path, params_override=[{"version": version}])
                 operations.create_or_update(made)
-        return Registered("environment", environment.name, version, new=not there)
+        return Registered("environment", environment.name, version, not there, self._registry)
 
     def _has_component(self, item: Versioned) -> bool:
         with translated(f"look up the component {item.component.name}"):
-            return _exists(lambda: self._session.ml.components.get(item.component.name, item.version))
+            return _exists(lambda: self._ml.components.get(item.component.name, item.version))
 
     def _create(self, item: Versioned) -> None:
         """Upload exactly the files that the version was made from, and register the component that runs in them."""
         from azure.ai.ml import load_component
-        from azure.core.exceptions import ResourceExistsError
+        from azure.core.exceptions import HttpResponseError
 
         component = item.component
         with tempfile.TemporaryDirectory() as folder, translated(f"register the component {component.name}"):
@@ -129,13 +148,15 @@ class Registrar:
                 {"version": item.version},
                 {"code": str(code)},
                 {"additional_includes": []},
-                {"environment": item.environment_reference},
+                {"environment": item.environment_reference(self._registry)},
             ]
             made = load_component(component.path, params_override=changes)
             try:
-                self._session.ml.components.create_or_update(made)
-            except ResourceExistsError:  # somebody registered the same content at the same time
-                self._session.ml.components.get(component.name, item.version)
+                self._ml.components.create_or_update(made)
+            except HttpResponseError as error:
+                if error.status_code != CONFLICT:
+                    raise
+                self._ml.components.get(component.name, item.version)  # the same content, registered at the same time
 
 
 def _exists(get: Callable[[], object]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from azure_distill.backend import Model
+from azure_distill.backend import MLMODEL, Form, Model, no_mlmodel
 from azure_distill.errors import ConfigurationError, InvalidJob, NotFound, Problem, choices
 from azure_distill.local.files import describe, link_or_copy, read_json, staging, write_json
 from azure_distill.local.manifest import walk
@@ -24,7 +24,9 @@ class ModelStore:
     def __init__(self, home: Home) -> None:
         self.home = home
 
-    def register(self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None = None) -> Model:
+    def register(
+        self, name: str, source: Path | str, lineage: Mapping[str, Any], run: str | None = None, form: Form = "custom"
+    ) -> Model:
         """Keep the folder `source` as the next version of `name`; `run` is the run that made it.
 
         The model then stands for itself, whatever becomes of the run it came from.
@@ -34,6 +36,8 @@ class ModelStore:
         folder = Path(source)
         if not folder.is_dir():
             raise NotFound(f"there is no folder {folder} to register")
+        if form == "mlflow" and not (folder / MLMODEL).is_file():
+            raise no_mlmodel(folder)
         try:
             files = [path for path, _ in walk(folder) if not path.endswith("/")]
             if not files:
@@ -48,6 +52,10 @@ class ModelStore:
                 return self._place(draft, name, lineage, run)
         except OSError as error:
             raise ConfigurationError(f"the model cannot be kept: {describe(error)}") from None
+
+    def share(self, name: str, version: str, registry: str) -> str:
+        hint = f"download its folder and register that: azure-distill register FOLDER --name {name}"
+        raise ConfigurationError(f"{name}:{version} is on this machine; a registry takes models of a workspace", hint)
 
     def _place(self, draft: Path, name: str, lineage: Mapping[str, Any], run: str | None) -> Model:
         while True:

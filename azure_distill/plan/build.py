@@ -110,17 +110,24 @@ class _Builder:
             steps.append(self._finetune("gold_finetune", StepOutput("prepare_data", "gold"), {"method": "response"}))
         steps.append(self._finetune("student_finetune", StepOutput("teacher_inference", "responses"), self._method()))
         steps.append(self._evaluation())
-        name = self.job.name or f"{self.job.task_type}"
+        name = self.job.name or self.job.task_type
         return Plan(name, self._job_json(), tuple(steps), tuple(warnings(self.job)))
 
     def _job_json(self) -> dict[str, Any]:
         return self.job.model_dump(mode="json", exclude_defaults=True)
 
-    def _step(self, name: str, component: str, inputs: Mapping[str, Binding | None], *secrets: str) -> Step:
+    def _step(
+        self,
+        name: str,
+        component: str,
+        inputs: Mapping[str, Binding | None],
+        secrets: tuple[str, ...] = (),
+        connections: Mapping[str, str] | None = None,
+    ) -> Step:
         compute = self.job.compute.get(name) or self.job.compute.get("default")  # type: ignore[call-overload]
         resources = compute.model_dump(exclude_none=True) if compute else {}
         bound = {port: binding for port, binding in inputs.items() if binding is not None}
-        return Step(name, self.components[component], bound, resources, secrets)
+        return Step(name, self.components[component], bound, resources, secrets, connections or {})
 
     def _data(self, path: str | None) -> Binding | None:
         if path is None:
@@ -178,9 +185,9 @@ class _Builder:
             endpoint = self._endpoint()
             auth = endpoint["auth"]
             secrets = (auth["name"],) if auth["kind"] == "key_env" else ()
-            return self._step(
-                "teacher_inference", "teacher_inference", inputs | {"endpoint": as_json(endpoint)}, *secrets
-            )
+            connections = {auth["name"]: auth["connection"]} if "connection" in auth else {}
+            inputs["endpoint"] = as_json(endpoint)
+            return self._step("teacher_inference", "teacher_inference", inputs, secrets, connections)
         if self.adapted:
             weights: Inputs = {"teacher_folder": StepOutput("teacher_adaptation", "model")}
         else:
@@ -199,10 +206,9 @@ class _Builder:
         auth: dict[str, str]
         if teacher.auth:
             auth = {"kind": teacher.auth}
-        elif teacher.connection:
-            auth = {"kind": "connection", "name": teacher.connection}
         else:
             auth = {"kind": "key_env", "name": teacher.api_key_env or KEY_VARIABLE}
+            auth |= {"connection": teacher.connection} if teacher.connection else {}
         endpoint: dict[str, Any] = {"url": self._endpoint_url(), "auth": auth}
         endpoint["model"] = teacher.deployment or (known and known.endpoint_model) or teacher.name
         for name in ("api", "api_version"):
@@ -276,7 +282,7 @@ class _Builder:
         elif self.hosted:
             inputs |= self._teacher_weights("teacher_model", "teacher_id")
         secrets = (judge.api_key_env,) if judge and judge.api_key_env else ()
-        return self._step("evaluation", "evaluation", inputs, *secrets)
+        return self._step("evaluation", "evaluation", inputs, secrets)
 
     def _lineage(self) -> dict[str, Any]:
         job = self.job

@@ -47,7 +47,8 @@ class Step:
     """One run of a component.
 
     `resources` is what the job's `compute` says of this step; `secrets` names environment variables whose values the
-    component reads at run time (names only: a value never enters a plan).
+    component reads at run time (names only: a value never enters a plan), `connections` the workspace's connections
+    that hold the same in Azure, by variable.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Step:
     inputs: Mapping[str, Binding]
     resources: Mapping[str, Any] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    connections: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def needs(self) -> set[str]:
@@ -69,6 +71,7 @@ class Step:
             "environment": self.component.environment,
             "resources": dict(self.resources),
             "secrets": list(self.secrets),
+            "connections": dict(self.connections),
         }
 
 

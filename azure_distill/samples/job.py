@@ -55,8 +55,8 @@ teacher_model:
 #   name: deepseek-v3.2                 # `azure-distill models` lists the known ones with prices and retirement dates
 #   endpoint: https://YOUR-RESOURCE.services.ai.azure.com/openai/v1
 #   api_key_env: TEACHER_API_KEY        # the NAME of an environment variable: no key ever stands in a job file
-#   # connection: my-teacher            #   or a connection of the Azure ML workspace
-#   # auth: entra                       #   or your Entra ID, without any key
+#   connection: my-teacher              # in Azure: the connection of the workspace that holds it
+#   # auth: entra                       # instead of both: your Entra ID, without any key
 #   sampling: {temperature: 0.7, max_tokens: 512}
 #   max_concurrency: 64                 # ceilings; what the endpoint bears is found at run time
 #   requests_per_minute: 600

@@ -80,13 +80,12 @@ def _teacher(job: DistillationJob) -> Iterator[Problem]:
     if not (known or teacher.endpoint or teacher.path or HUB_ID.match(teacher.name) or PYPI_ID.match(teacher.name)):
         hint = near(teacher.name, teachers()) or "give its endpoint: or its path:, or see `azure-distill models`"
         yield problem("name", f"unknown teacher {teacher.name!r}", hint)
-    secrets = [name for name in ("api_key_env", "connection", "auth") if getattr(teacher, name)]
-    if len(secrets) > 1:
-        yield problem(secrets[1], f"a teacher has one of {' and '.join(secrets)}, not both")
-    if not is_hosted(job):
-        for field in ("adapt_on",):
+    if teacher.auth:
+        for field in ("api_key_env", "connection"):
             if getattr(teacher, field):
-                yield problem(field, "only a hosted teacher can be adapted; this one is reached at an endpoint")
+                yield problem(field, f"names a key, and auth: {teacher.auth} says that there is none", "keep one")
+    if not is_hosted(job) and teacher.adapt_on:
+        yield problem("adapt_on", "only a hosted teacher can be adapted; this one is reached at an endpoint")
     yield from _drawing(job)
     if teacher.max_cost is not None and not is_hosted(job) and not (teacher.prices or (known and known.prices)):
         yield problem("max_cost", "needs the teacher's prices, which the catalog does not know", "give prices:")
@@ -158,6 +157,10 @@ def _task(job: DistillationJob) -> Iterator[Problem]:
     if prompts.keep_rationale and not (prompts.enable_chain_of_thought or prompts.enable_chain_of_density):
         where = ("prompt_settings", "keep_rationale")
         yield locate(job.source, where, "there is none without enable_chain_of_thought or enable_chain_of_density")
+    softness, sampled = job.hyperparameters.temperature, job.teacher_model.sampling.temperature
+    if job.distillation.method == "response" and sampled is None and softness is not None and softness > 2:
+        message = "is the temperature of the teacher's sampling with method: response; it is at most 2"
+        yield locate(job.source, ("hyperparameters", "temperature"), message)
     if job.prompt_settings.enable_chain_of_density and job.task_type != "summarization":
         yield locate(job.source, ("prompt_settings", "enable_chain_of_density"), "is for summarization only")
     if job.evaluation.gold_baseline and not job.teacher_model.adapt_on:

@@ -86,7 +86,7 @@ class Hyperparameters(Part):
     warmup_ratio: Share | None = None
     weight_decay: float | None = Field(None, ge=0, le=1)
     gradient_accumulation_steps: int | None = Field(None, ge=1)
-    lora_rank: int | None = Field(None, ge=0)
+    lora_rank: int | None = Field(None, ge=0, le=1024)
     lora_alpha: int | None = Field(None, ge=1)
     trained_layers: int | None = Field(None, ge=1)
     patience: int | None = Field(None, ge=1)
@@ -96,8 +96,8 @@ class Hyperparameters(Part):
 class TeacherModel(Part):
     """A teacher: reached at an `endpoint`, or hosted by the component from open weights (`path` or the catalog's).
 
-    Secrets are named, never given: `api_key_env` (an environment variable), `connection` (of the workspace), or
-    `auth: entra`.
+    Secrets are named, never given: `api_key_env` (an environment variable, for runs on this machine) and `connection`
+    (of the workspace, for runs in Azure), or `auth: entra`.
     """
 
     name: str
@@ -150,8 +150,8 @@ class DataSettings(Part):
     columns: Columns | None = None
     validation_split: float = Field(0.1, ge=0, lt=1)
     test_split: float = Field(0.1, ge=0, lt=1)
-    seed: int = Field(0, ge=0)
-    near_duplicates: float | None = Field(0.9, gt=0, le=1)
+    seed: int = Field(0, ge=0, lt=2**63)
+    near_duplicates: float | None = Field(0.9, ge=0.5, le=1)
     leakage: Literal["error", "drop"] = "error"
     balance: bool = False
     max_tokens: int | None = Field(None, ge=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -70,6 +71,16 @@ def locate(source: Source | None, place: Place, message: str, hint: str | None =
         field=".".join(map(str, place)) or None,
         hint=hint,
     )
+
+
+def relocate(problems: Iterable[Problem], source: Source | None) -> list[Problem]:
+    """The problems with file and line, for those that only name a field of the job."""
+    return [
+        locate(source, tuple(problem.field.split(".")), problem.message, problem.hint)
+        if source and problem.field and problem.file is None
+        else problem
+        for problem in problems
+    ]
 
 
 def _problem(item: dict[str, Any], model: type[BaseModel], source: Source | None) -> Problem:

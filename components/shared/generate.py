@@ -1,4 +1,4 @@
-"""Text from a local model, the longest prompts first; the place of a finished text is taken by the next prompt."""
+"""Text from a local model: batched by length, stopping early, in the order that suits the machine."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers import StoppingCriteria
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from shared.beginning import Continued, common_beginning, forgets_rows
 from shared.chat import end_ids
 from shared.slots import Slots, slots_fit
+
+LONG_BEGINNING = 0.25  # share of a prompt from which reading it once is worth more than a place filled again
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,20 @@ class Generated:
     finished: bool
 
 
-def length_batches(prompts: Sequence[Sequence[int]], rows: int) -> Iterator[list[int]]:
-    """Indices of prompts in batches of at most `rows` of about the same length, the longest first.
+def length_batches(
+    prompts: Sequence[Sequence[int]], rows: int | None = None, *, tokens: int | None = None, tail: int = 0
+) -> Iterator[list[int]]:
+    """Indices of prompts in batches of about the same length, the longest first.
 
-    Longest first: a batch that does not fit in memory fails at once, not at the end.
+    A batch has at most `rows` rows and, where it has two or more, at most `tokens` tokens with padding and with `tail`
+    more tokens a row.  Longest first: a batch that does not fit in memory fails at once, not at the end.
     """
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    for start in range(0, len(order), rows):
-        yield order[start : start + rows]
+    while order:
+        room = len(order) if tokens is None else tokens // (len(prompts[order[0]]) + tail)
+        size = max(1, room if rows is None else min(rows, room))
+        yield order[:size]
+        order = order[size:]
 
 
 @torch.inference_mode()
@@ -53,31 +63,54 @@ def generate(
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
     rows: int = 16,
+    tokens: int | None = None,
 ) -> Iterator[list[Generated]]:
-    """Answers to `prompts` (token ids) as they are finished, longest prompts first, at most `rows` at a time."""
+    """Answers to `prompts` (token ids), some at a time, longest prompts first.
+
+    A batch has at most `rows` rows and at most `tokens` tokens, those that may be written included.  A row that has
+    finished leaves it; the next prompt takes its place, or, where the prompts share much, what all of them begin with
+    is read once.
+    """
     ends = {*end_ids(tokenizer), int(tokenizer.eos_token_id)}
-    make = _refilled if slots_fit(model) else _batched
-    for texts in make(model, prompts, sampling, rows, int(tokenizer.pad_token_id), ends):
-        yield [_generated(tokenizer, *text, ends) for text in texts]
-
-
-Made = tuple[int, int, list[int]]  # index, tokens of the prompt, tokens of the answer
+    shared = common_beginning(prompts) if prompts else []
+    batches = length_batches(prompts, rows, tokens=tokens, tail=sampling.max_tokens)
+    places = len(next(batches, ()))
+    average = sum(map(len, prompts)) / max(1, len(prompts))
+    if places < len(prompts) and len(shared) < LONG_BEGINNING * average and slots_fit(model):
+        yield from _refilled(model, tokenizer, prompts, sampling, places, ends)
+        return
+    continued = Continued.of(model, shared)
+    beginning = continued.length if continued else 0
+    for batch in length_batches(prompts, rows, tokens=tokens, tail=sampling.max_tokens):
+        asked = [list(prompts[index]) for index in batch]
+        ids, mask = _padded(asked, beginning, int(tokenizer.pad_token_id), model.device)
+        cache = continued.cache(len(batch)) if continued else None
+        written = _write(model, _Round(ids, mask, cache), sampling, ends, int(tokenizer.pad_token_id))
+        yield [
+            _generated(index, prompt, tokens, tokenizer, ends)
+            for index, prompt, tokens in zip(batch, asked, written, strict=True)
+        ]
 
 
 def _refilled(
-    model: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, rows: int, pad: int, ends: set[int]
-) -> Iterator[list[Made]]:
-    """Places of finished texts are filled again, when a quarter of them is free."""
-    waiting = iter([(index, prompts[index]) for batch in length_batches(prompts, rows) for index in batch])
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    rows: int,
+    ends: set[int],
+) -> Iterator[list[Generated]]:
+    """One batch of `rows` places, which are filled again when a quarter of them is free."""
+    waiting = iter([(index, prompts[index]) for batch in length_batches(prompts) for index in batch])
+    pad = int(tokenizer.pad_token_id)
     slots = Slots(model, lambda logits: choose(logits, sampling), pad, ends, sampling.max_tokens)
     while True:
         free = rows - len(slots.texts) + slots.done
         if texts := slots.fill(list(islice(waiting, free))):
-            yield [(text.index, text.prompt_tokens, text.tokens) for text in texts]
+            yield [_generated(text.index, prompts[text.index], text.tokens, tokenizer, ends) for text in texts]
         if not slots.texts:
             return
-        enough = max(1, len(slots.texts) // 4)
-        while slots.done < enough:
+        while 4 * slots.done < len(slots.texts):
             slots.step()
 
 
@@ -94,31 +127,86 @@ def choose(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     return torch.multinomial(shares, 1)[:, 0]
 
 
-def _batched(
-    model: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, rows: int, pad: int, ends: set[int]
-) -> Iterator[list[Made]]:
-    """By transformers' own loop, for models that keep another state than keys and values."""
+@dataclass(frozen=True)
+class _Round:
+    """The rows that are still written: ids and mask [rows, width], and what the model remembers of them."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    cache: Any
+
+    def after(self, sequences: torch.Tensor, cache: Any, going: Sequence[int]) -> _Round:
+        """The next round: the rows at `going`, with what was written to them.
+
+        Without a cache that can forget rows, the model reads what remains again.
+        """
+        chosen = torch.tensor(going, dtype=torch.long, device=self.ids.device)
+        mask = torch.nn.functional.pad(self.mask[chosen], (0, sequences.shape[1] - self.mask.shape[1]), value=1)
+        if not forgets_rows(cache):
+            return _Round(sequences[chosen], mask, None)
+        cache.batch_select_indices(chosen)
+        return _Round(sequences[chosen], mask, cache)
+
+
+class _SomeFinished(StoppingCriteria):
+    """Ends a round once a quarter of its rows has finished: the next one goes on without them."""
+
+    def __init__(self, rows: int, ends: torch.Tensor) -> None:
+        self.finished = torch.zeros(rows, dtype=torch.bool, device=ends.device)
+        self.ends = ends
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **rest: Any) -> torch.Tensor:
+        self.finished |= torch.isin(input_ids[:, -1], self.ends)
+        return (4 * self.finished.sum() >= len(self.finished)).expand(len(self.finished))
+
+
+def _padded(
+    prompts: Sequence[Sequence[int]], beginning: int, pad: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask [rows, width], padded after the first `beginning` tokens, which all rows share."""
+    width = max(map(len, prompts))
+    gaps = [width - len(prompt) for prompt in prompts]
+    ids = [[*prompt[:beginning], *[pad] * gap, *prompt[beginning:]] for prompt, gap in zip(prompts, gaps, strict=True)]
+    mask = [[1] * beginning + [0] * gap + [1] * (width - beginning - gap) for gap in gaps]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def _write(model: Any, current: _Round, sampling: Sampling, ends: set[int], pad: int) -> list[list[int]]:
+    """The tokens written to every row, its end token and what may stand behind it included."""
     drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-    for batch in length_batches(prompts, rows):
-        width = len(prompts[batch[0]])
-        padding = [width - len(prompts[index]) for index in batch]
-        inputs = torch.tensor([[pad] * gap + list(prompts[index]) for gap, index in zip(padding, batch, strict=True)])
-        mask = torch.tensor([[0] * gap + [1] * (width - gap) for gap in padding])
+    how = drawn if sampling.temperature > 0 else {"do_sample": False, "temperature": None, "top_p": None}
+    tokens: list[list[int]] = [[] for _ in current.ids]
+    at_work = list(range(len(tokens)))
+    leave = True
+    while at_work:
+        some = _SomeFinished(len(at_work), torch.tensor(sorted(ends), device=current.ids.device))
         output = model.generate(
-            input_ids=inputs.to(model.device),
-            attention_mask=mask.to(model.device),
-            max_new_tokens=sampling.max_tokens,
+            input_ids=current.ids,
+            attention_mask=current.mask,
+            past_key_values=current.cache,
+            max_new_tokens=sampling.max_tokens - len(tokens[at_work[0]]),
+            stopping_criteria=[some] if leave else None,
             eos_token_id=sorted(ends),
             pad_token_id=pad,
-            **(drawn if sampling.temperature > 0 else {"do_sample": False, "temperature": None, "top_p": None}),
+            return_dict_in_generate=True,
+            **how,
         )
-        made = output[:, width:].tolist()
-        yield [(index, len(prompts[index]), tokens) for index, tokens in zip(batch, made, strict=True)]
+        for row, new in zip(at_work, output.sequences[:, current.ids.shape[1] :].tolist(), strict=True):
+            tokens[row] += new
+        going = [
+            place
+            for place, row in enumerate(at_work)
+            if len(tokens[row]) < sampling.max_tokens and ends.isdisjoint(tokens[row])
+        ]
+        leave = forgets_rows(output.past_key_values)
+        current = current.after(output.sequences, output.past_key_values, going)
+        at_work = [at_work[place] for place in going]
+    return tokens
 
 
 def _generated(
-    tokenizer: PreTrainedTokenizerBase, index: int, prompt_tokens: int, tokens: list[int], ends: set[int]
+    index: int, prompt: Sequence[int], tokens: list[int], tokenizer: PreTrainedTokenizerBase, ends: set[int]
 ) -> Generated:
     stop = next((place for place, token in enumerate(tokens) if token in ends), None)
     text = str(tokenizer.decode(tokens[:stop], skip_special_tokens=True)).strip()
-    return Generated(index, text, prompt_tokens, len(tokens) if stop is None else stop + 1, stop is not None)
+    return Generated(index, text, len(prompt), len(tokens) if stop is None else stop + 1, stop is not None)

@@ -83,7 +83,6 @@ class Text:
     """One text in the making; `length` counts its tokens that the model has read, prompt included."""
 
     index: int
-    prompt_tokens: int
     length: int
     tokens: list[int] = field(default_factory=list)
     done: bool = False
@@ -109,7 +108,7 @@ class Slots:
         alive = [place for place, text in enumerate(self.texts) if not text.done]
         finished = [text for text in self.texts if text.done]
         texts = [self.texts[place] for place in alive]
-        joining = [Text(index, len(ids), len(ids)) for index, ids in prompts]
+        joining = [Text(index, len(ids)) for index, ids in prompts]
         cache = self._read([ids for _, ids in prompts], joining) if joining else None
         if texts:
             width = max(text.length for text in texts + joining)

@@ -40,11 +40,10 @@ def install(app: web.Application, resources: Resources) -> None:
 
 def document(workspace: Workspace, asset: Asset) -> Document:
     """An asset as ARM shows it."""
-    path = f"{workspace.path}/{asset.kind}/{asset.name}/versions/{asset.version}"
     time = asset.created.isoformat()
     system = {"createdAt": time, "createdBy": "emulator", "createdByType": "User", "lastModifiedAt": time}
     shown = resource(workspace, asset.kind, asset.version, asset.properties, systemData=system)
-    return {**shown, "id": path, "type": f"{shown['type']}/versions"}
+    return {**shown, "id": workspace.id_of(asset), "type": f"{shown['type']}/versions"}
 
 
 def _container(workspace: Workspace, kind: str, name: str) -> Document:
@@ -125,10 +124,12 @@ async def put_version(request: web.Request, workspace: Workspace) -> web.Respons
             asset = Asset(kind, name, version, properties)
             workspace.add(asset)
             return web.json_response(document(workspace, asset), status=201)
-        if _fixed(existing.properties) != _fixed(properties):
+        anonymous = properties.get("isAnonymous")  # named by its content, as the SDK sees it: whoever came first stays
+        if not anonymous and _fixed(existing.properties) != _fixed(properties):
             message = f"{SINGULAR[kind]} {name} with version {version} is already registered and cannot be changed."
             raise Refusal(409, "UserError", message)
-        existing.properties.update({key: properties[key] for key in MUTABLE & properties.keys()})
+        if not anonymous:
+            existing.properties.update({key: properties[key] for key in MUTABLE & properties.keys()})
         return web.json_response(document(workspace, existing))
 
 
@@ -168,7 +169,7 @@ def _check_component(workspace: Workspace, properties: Document) -> None:
             raise user_error(f"Component {name}: its command names {kind}.{port}, which is not declared.")
     for key, kind in (("code", "codes"), ("environment", "environments")):
         wanted = spec.get(key)
-        if key == "environment" and str(wanted).startswith("azureml://registries/"):
+        if key == "environment" and str(wanted).startswith("azureml://registries/azureml/"):
             continue  # Microsoft's own environments are taken on trust
         if wanted and workspace.find_by_id(kind, wanted) is None:
             raise user_error(f"Component {name}: could not find {key} {short_id(wanted)}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import itertools
 import os
 import secrets
 import shutil
@@ -16,6 +17,8 @@ from tests.emulator.names import ACCOUNT
 
 VERSION = "3.35.0"
 DEADLINE = 60.0  # seconds for it to listen
+# Its standard input is a pipe of ours that never says anything: when it ends we have died, however that was.
+END_WITH_US = 'data:text/javascript,process.stdin.resume().on("end",()=>process.exit())'
 
 
 class NoAzurite(Exception):
@@ -27,13 +30,15 @@ def install() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "azure-distill"
     folder = cache / f"azurite-{VERSION}"
     script = folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-    if not (shutil.which("node") and shutil.which("npm")):
-        raise NoAzurite("the emulated Azure needs node and npm: install Node.js 20 or newer")
+    if not shutil.which("node"):
+        raise NoAzurite("the emulated Azure needs node: install Node.js 20 or newer")
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "azurite.lock").open("w") as lock:  # two test processes must not install at once
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = folder / "installed"
         if not done.exists():
+            if not shutil.which("npm"):
+                raise NoAzurite("the emulated Azure needs npm to fetch Azurite: install Node.js with npm")
             command = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts"]
             result = subprocess.run([*command, f"azurite@{VERSION}"], capture_output=True, text=True, check=False)
             if result.returncode or not script.exists():
@@ -51,12 +56,13 @@ class Azurite:
         self.key = base64.b64encode(secrets.token_bytes(32)).decode()
         self.port = free_port()
         self._log = folder / "azurite.log"
-        command = ["node", str(script), "--blobHost", "127.0.0.1", "--blobPort", str(self.port)]
-        command += ["--location", str(folder), "--skipApiVersionCheck", "--loose", "--disableTelemetry", "--silent"]
+        options = {"--blobHost": "127.0.0.1", "--blobPort": str(self.port), "--location": str(folder)}
+        command = ["node", "--import", END_WITH_US, str(script), *itertools.chain(*options.items())]
+        command += ["--skipApiVersionCheck", "--loose", "--disableTelemetry", "--silent"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={"PATH": os.environ["PATH"], "HOME": str(folder), "AZURITE_ACCOUNTS": f"{ACCOUNT}:{self.key}"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from tests.emulator.faults import Faults
 from tests.emulator.names import GROUP, SUBSCRIPTION, TENANT
 from tests.emulator.recorder import Recorder
 from tests.emulator.server import Server
-from tests.emulator.state import TERMINAL, Run, Workspace
+from tests.emulator.state import TERMINAL, Asset, Run, Workspace
 from tests.emulator.storage import Location, Storage
 from tests.emulator.tokens import LIFETIME, EmulatorCredential
 
@@ -25,6 +26,18 @@ if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
 SIGN_IN = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
+CLI = """#!{}
+import json, sys, time, urllib.request
+if sys.argv[1:3] != ["account", "get-access-token"]:
+    sys.exit("the emulated az can only give tokens")
+resource = sys.argv[sys.argv.index("--resource") + 1]
+request = urllib.request.Request("{}?resource=" + resource, headers={{"X-IDENTITY-HEADER": "{}"}})
+answer = json.load(urllib.request.urlopen(request))
+ends = int(answer["expires_on"])
+local = time.strftime("%Y-%m-%d %H:%M:%S.000000", time.localtime(ends))
+names = {{"subscription": "{}", "tenant": "{}", "tokenType": "Bearer"}}
+print(json.dumps({{"accessToken": answer["access_token"], "expires_on": ends, "expiresOn": local, **names}}))
+"""
 FAST = {"AZUREML_RUN_POLLING_INTERVAL_MIN": "1", "AZUREML_RUN_POLLING_INTERVAL_MAX": "1"}
 
 
@@ -79,14 +92,23 @@ class Azure:
         file.write_text(json.dumps(names))
         return file
 
+    def write_cli(self, folder: Path) -> dict[str, str]:
+        """Put an `az` that is signed in into `folder`; returns the variables with which commands find and use it."""
+        identity = self.server.identity_variables
+        program = folder / "az"
+        program.touch(mode=0o755)
+        program.write_text(CLI.format(sys.executable, *identity.values(), SUBSCRIPTION, TENANT))
+        path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+        return {**self.server.client_variables, "PATH": path, "AZURE_TOKEN_CREDENTIALS": "AzureCliCredential"}
+
     def add_registry_model(self, registry: str, name: str, version: str, source: Path) -> str:
         """Put a local folder into a registry; returns its `azureml://registries/…` address."""
-        location = Location(
-            self.workspace.datastores["workspaceartifactstore"], f"registries/{registry}/{name}/{version}"
-        )
+        place = self.server.add_registry(registry)
+        location = Location(place.datastores["workspaceblobstore"], f"{name}/{version}")
         self.storage.upload(source, location)
-        self.workspace.registries[registry, name, version] = location
-        return f"azureml://registries/{registry}/models/{name}/versions/{version}"
+        asset = Asset("models", name, version, {"modelUri": location.url, "modelType": "custom_model"})
+        place.add(asset)
+        return place.id_of(asset)
 
     def run(self, name: str) -> Run:
         """A pipeline's or a step's run, as the service knows it."""
@@ -114,15 +136,20 @@ class Azure:
         return self.storage.read(self.workspace.artifacts(run) / path).decode()
 
 
-@pytest.fixture(scope="session")
-def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One emulated Azure for all tests; without node they are skipped, but never where CI counts on them."""
+def require_azurite() -> None:
+    """Skip the test without node and npm, but never where CI counts on it."""
     try:
         install()
     except NoAzurite as reason:
         if os.environ.get("CI", "").lower() == "true":
             raise
         pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One emulated Azure for all tests that need it."""
+    require_azurite()
     server = Server(tmp_path_factory.mktemp("azure"))
     yield server
     server.stop()
@@ -142,3 +169,4 @@ def azure(azure_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Azu
     azure_server.faults.clear()
     azure_server.stop_jobs()
     azure_server.quota.clear()
+    azure_server.registries.clear()

@@ -15,7 +15,8 @@ LOGIN_HOST = "login.microsoftonline.com"
 DATA_HOST = f"{REGION}.api.azureml.ms"
 BLOB_HOST = f"{ACCOUNT}.blob.core.windows.net"
 VAULT_HOST = "emuvault.vault.azure.net"
-HOSTS = (ARM_HOST, LOGIN_HOST, DATA_HOST, BLOB_HOST, VAULT_HOST)
+REGISTRY_HOST = f"cert-{REGION}.experiments.azureml.net"
+HOSTS = (ARM_HOST, LOGIN_HOST, DATA_HOST, BLOB_HOST, VAULT_HOST, REGISTRY_HOST)
 
 ARM = f"https://{ARM_HOST}"
 MACHINE_LEARNING = "https://ml.azure.com"

@@ -45,6 +45,8 @@ class Proxy:
             await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             pass  # a client that hung up, or spoke no HTTP
+        except asyncio.CancelledError:
+            pass  # the emulator stops; asyncio.streams would log this as an error of ours
         finally:
             writer.close()
 

@@ -27,18 +27,20 @@ from tests.emulator.names import (
     HOSTS,
     LOGIN_HOST,
     MACHINE_LEARNING,
+    REGISTRY_HOST,
     VAULT,
     VAULT_HOST,
 )
 from tests.emulator.process import clean_python
 from tests.emulator.proxy import Proxy
 from tests.emulator.recorder import Call, Recorder
-from tests.emulator.state import Refusal, Workspace
+from tests.emulator.registries import Registries
+from tests.emulator.state import Refusal, Registry, Workspace
 from tests.emulator.step import Machine
 from tests.emulator.storage import Storage
 from tests.emulator.tokens import SignIn, TokenError, Tokens
 
-AUDIENCES = {ARM_HOST: [ARM], DATA_HOST: [ARM, MACHINE_LEARNING], VAULT_HOST: [VAULT]}
+AUDIENCES = {ARM_HOST: [ARM], DATA_HOST: [ARM, MACHINE_LEARNING], VAULT_HOST: [VAULT], REGISTRY_HOST: [ARM]}
 COMPUTES = {"cpu-cluster": "STANDARD_DS3_V2", "gpu-cluster": "STANDARD_NC24ADS_A100_V4"}
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -51,11 +53,14 @@ class Server:
         self.certificates = Certificates(folder / "certificates", HOSTS)
         self.quota: dict[str, int] = {}
         self.workspaces: dict[str, Workspace] = {}
+        self.registries: dict[str, Registry] = {}
         self.step_variables: dict[str, str] = {}
         """Variables that every step sees besides those of a compute node."""
         self._azurite = Azurite(folder / "azurite")
         self.storage = Storage(self._azurite)
-        self._executor = Executor(Machine(folder / "steps", clean_python(folder / "python"), self.step_variables))
+        self.step_folder = folder / "steps"
+        """Where steps run; empty again when they have ended."""
+        self._executor = Executor(Machine(self.step_folder, clean_python(folder / "python"), self.step_variables))
         self._numbers = itertools.count(1)
         self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -67,9 +72,15 @@ class Server:
 
     def add_workspace(self) -> Workspace:
         """A new, empty workspace with two clusters."""
-        workspace = Workspace(f"ws-{next(self._numbers)}", self.storage, COMPUTES)
+        workspace = Workspace(f"ws-{next(self._numbers)}", self.storage, COMPUTES, self.registries)
         self.workspaces[workspace.name] = workspace
         return workspace
+
+    def add_registry(self, name: str) -> Registry:
+        """The registry of this name, made empty where there is none."""
+        if name not in self.registries:
+            self.registries[name] = Registry(name, self.storage, self.registries)
+        return self.registries[name]
 
     def stop_jobs(self) -> None:
         """Cancel what still runs, and wait for its end."""
@@ -135,12 +146,15 @@ class Server:
         assets.install(arm, resources)
         Jobs(self._executor, self.tokens).install(arm, resources)
         history.install(data, resources)
+        registries = Registries(self.registries, self.workspaces)
+        registries.install_discovery(data)
         vault.router.add_get("/secrets/{name}", self._secret)
         vault.router.add_get("/secrets/{name}/{version}", self._secret)
         app.add_domain(ARM_HOST, arm)
         app.add_domain(DATA_HOST, data)
         app.add_domain(LOGIN_HOST, sign_in.login())
         app.add_domain(VAULT_HOST, vault)
+        app.add_domain(REGISTRY_HOST, registries.app())
         app.add_domain(BLOB_HOST, BlobDoor(self.storage, self._azurite.port, self.tokens).app())
         return app
 

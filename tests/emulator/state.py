@@ -6,6 +6,7 @@ import datetime
 import re
 import threading
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ Credentials = Literal["Sas", "AccountKey", "None"]
 TERMINAL = frozenset({"Completed", "Failed", "Canceled"})
 DATASTORE = re.compile(r"azureml://(?:subscriptions/.*/workspaces/[^/]+/)?datastores/([^/]+)/paths/(.*)", re.IGNORECASE)
 JOB_OUTPUT = re.compile(r"azureml://jobs/([^/]+)/outputs/([^/]+)(?:/paths/(.*))?")
-REGISTRY = re.compile(r"azureml://registries/([^/]+)/(models|data)/([^/]+)/versions/([^/]+)")
+REGISTRY = re.compile(r"azureml://registries/([^/]+)/(\w+)/([^/]+)/versions/([^/]+)")
 ASSET_ID = re.compile(r"/subscriptions/.+/workspaces/[^/]+/(\w+)/([^/]+)/versions/([^/]+)")
 SHORT_ID = re.compile(r"azureml:([^/:]+):([^/:]+)")
 BLOB = re.compile(r"https://[^/]+\.blob\.core\.windows\.net/([^/]+)/(.*)")
@@ -89,7 +90,9 @@ class Run:
 class Workspace:
     """The state of one workspace, with containers of its own in the storage account."""
 
-    def __init__(self, name: str, storage: Storage, computes: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, storage: Storage, computes: Mapping[str, str], registries: Mapping[str, Registry]
+    ) -> None:
         self.name = name
         self.id = str(uuid.uuid4())
         self.storage = storage
@@ -108,7 +111,7 @@ class Workspace:
         self.jobs: dict[str, Document] = {}
         """The bodies of the jobs that were PUT."""
         self.runs: dict[str, Run] = {}
-        self.registries: dict[tuple[str, str, str], Location] = {}
+        self.registries = registries
         self.lock = threading.RLock()
         for container in self.datastores.values():
             storage.create(container)
@@ -136,8 +139,14 @@ class Workspace:
     def find(self, kind: str, name: str, version: str) -> Asset | None:
         return self.assets.get((kind, name), {}).get(version)
 
+    def id_of(self, asset: Asset) -> str:
+        return f"{self.path}/{asset.kind}/{asset.name}/versions/{asset.version}"
+
     def find_by_id(self, kind: str, text: str) -> Asset | None:
-        """An asset by ARM id or `azureml:NAME:VERSION`, of one kind."""
+        """An asset by ARM id, `azureml:NAME:VERSION` or its address in a registry, of one kind."""
+        if match := REGISTRY.fullmatch(text):
+            registry = self.registries.get(match[1])
+            return registry.find(kind, match[3], match[4]) if registry and match[2] == kind else None
         if match := ASSET_ID.fullmatch(text.removeprefix("azureml:")):
             return self.find(kind, match[2], match[3]) if match[1] == kind else None
         if match := SHORT_ID.fullmatch(text):
@@ -156,7 +165,6 @@ class Workspace:
         for pattern, found in (
             (DATASTORE, self._in_datastore),
             (JOB_OUTPUT, self._of_job),
-            (REGISTRY, self._in_registry),
             (BLOB, Location),
         ):
             if match := pattern.fullmatch(uri):
@@ -190,8 +198,13 @@ class Workspace:
         location = self.locate(run.outputs[output].uri)
         return location / inside if inside else location
 
-    def _in_registry(self, registry: str, _: str, name: str, version: str) -> Location:
-        try:
-            return self.registries[registry, name, version]
-        except KeyError:
-            raise user_error(f"Could not find {name}:{version} in registry {registry}") from None
+
+class Registry(Workspace):
+    """What an emulated registry knows: assets only, under addresses that do not name their subscription."""
+
+    def __init__(self, name: str, storage: Storage, registries: Mapping[str, Registry]) -> None:
+        super().__init__(name, storage, {}, registries)
+
+    @property
+    def path(self) -> str:
+        return f"azureml://registries/{self.name}"

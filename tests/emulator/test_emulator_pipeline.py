@@ -1,13 +1,13 @@
 """The unmodified SDK against the emulated Azure: from registering to a registered model."""
 
-# no postponed annotations: the SDK's pipeline decorator reads the classes
+# Without `from __future__ import annotations`: the SDK reads the annotations of a pipeline's function.
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.ai.ml import Input, MLClient, Output, dsl, load_component
-from azure.ai.ml.entities import Data, Environment, Model, PipelineJob
+from azure.ai.ml.entities import Data, Model, PipelineJob
 
 from tests.emulator import throwaway
 from tests.emulator.fixture import Azure
@@ -15,25 +15,23 @@ from tests.emulator.fixture import Azure
 
 @pytest.fixture
 def client(azure: Azure) -> MLClient:
-    client = azure.client()
-    client.environments.create_or_update(Environment(name="plain", version="1", image="mcr.microsoft.com/any:1"))
-    return client
+    return throwaway.with_environment(azure.client())
 
 
-def two_steps(folder: Path, data: str | None = None, **given: Any) -> PipelineJob:
-    """Words are shouted, then counted; they stand in a new file of `folder`, or at `data`."""
+def two_steps(folder: Path, *, data: str = "", **given: Any) -> PipelineJob:
     shout = load_component(throwaway.shout(folder))
     count = load_component(throwaway.count(folder))
     text = folder / "words.txt"
     text.write_text("hello ")
 
-    @dsl.pipeline(default_compute="cpu-cluster")  # type: ignore[untyped-decorator]
     def words(text: Input) -> dict[str, Any]:
         shouting = shout(text=text, **given)
         counting = count(shouted=shouting.outputs.shouted)
         return {"shouted": shouting.outputs.shouted, "counted": counting.outputs.counted}
 
-    job: PipelineJob = words(text=Input(type="uri_file", path=data or str(text)))
+    job: PipelineJob = dsl.pipeline(default_compute="cpu-cluster")(words)(
+        text=Input(type="uri_file", path=data or str(text))
+    )
     job.experiment_name = "words"
     return job
 
@@ -105,12 +103,11 @@ def test_named_output_becomes_a_model(azure: Azure, client: MLClient, tmp_path: 
         )
     )
 
-    @dsl.pipeline(default_compute="serverless")  # type: ignore[untyped-decorator]
     def making() -> None:
         node = made()
         node.outputs.model = Output(type="custom_model", name="made", version="7")
 
-    name = client.jobs.create_or_update(making()).name
+    name = client.jobs.create_or_update(dsl.pipeline(default_compute="serverless")(making)()).name
     assert azure.wait(name) == "Completed", azure.run(name).error
     assert client.models.get("made", "7").job_name == name
 
@@ -120,9 +117,8 @@ def test_data_assets_and_datastore_paths_are_inputs(azure: Azure, client: MLClie
     asset = client.data.create_or_update(
         Data(name="words", version="3", path=str(tmp_path / "words.txt"), type="uri_file")
     )
-    (tmp_path / "job").mkdir()
     for path in ("azureml:words:3", asset.path):
-        name = client.jobs.create_or_update(two_steps(tmp_path / "job", path)).name
+        name = client.jobs.create_or_update(two_steps(tmp_path, data=path)).name
         assert azure.wait(name) == "Completed", azure.run(name).error
         out = azure.workspace.locate(azure.steps(name)["shouting"].outputs["shouted"].uri)
         assert azure.storage.read(out / "deep/shouted.txt") == b"ASSET "

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from azure.ai.ml import MLClient, dsl
+from azure.ai.ml.entities import Environment, PipelineJob
 
 SHOUT = """
 import argparse, pathlib, sys
@@ -78,3 +80,24 @@ def count(folder: Path, **more: Any) -> Path:
 def shell(folder: Path, name: str, command: str, **more: Any) -> Path:
     """Any command, with one output folder `out` that is made by it or not."""
     return component(folder, name, command, outputs={"out": {"type": "uri_folder"}}, **more)
+
+
+def only(node: Any, *, name: str = "", compute: str = "cpu-cluster", **settings: Any) -> PipelineJob:
+    """A pipeline with this one step, as the node `step`."""
+
+    def alone() -> None:
+        step = node()
+        for key, value in settings.items():
+            setattr(step, key, value)
+
+    job: PipelineJob = dsl.pipeline(default_compute=compute)(alone)()
+    job.experiment_name = "alone"
+    if name:
+        job.name = name
+    return job
+
+
+def with_environment(client: MLClient) -> MLClient:
+    """The environment that the components of this module name."""
+    client.environments.create_or_update(Environment(name="plain", version="1", image="mcr.microsoft.com/any:1"))
+    return client

@@ -83,6 +83,7 @@ class SignIn:
 
     def login(self) -> web.Application:
         app = web.Application()
+        app.router.add_get("/common/discovery/instance", self._instances)
         app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", self._configuration)
         app.router.add_post("/{tenant}/oauth2/v2.0/token", self._token)
         return app
@@ -98,6 +99,13 @@ class SignIn:
             "expires_on": str(token.expires_on),
             "resource": resource,
             "token_type": "Bearer",
+        })  # fmt: skip
+
+    async def _instances(self, _: web.Request) -> web.Response:
+        alias = {"preferred_network": LOGIN_HOST, "preferred_cache": LOGIN_HOST, "aliases": [LOGIN_HOST]}
+        endpoint = f"https://{LOGIN_HOST}/{TENANT}/v2.0/.well-known/openid-configuration"
+        return web.json_response({
+            "tenant_discovery_endpoint": endpoint, "api-version": "1.1", "metadata": [alias]
         })  # fmt: skip
 
     async def _configuration(self, request: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ SCRATCH = "scratch"
 
 @dataclass(frozen=True)
 class Arguments:
-    """`task_text` is the task's JSON as it was given, for the worker processes."""
+    """`task_text` is the task's JSON as it was given, for the worker processes; `command` is what was called."""
 
     data: Path
     responses: Path | None
@@ -29,6 +30,7 @@ class Arguments:
     task_text: str
     settings: Settings
     contenders: tuple[Contender, ...]
+    command: str
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -43,7 +45,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     missing = [problem for contender in contenders for problem in _missing_folder(contender)]
     if missing:
         raise NotFound(*missing)
-    return Arguments(given.data, given.responses, given.report, task, given.task, settings, contenders)
+    command = shlex.join(["python", "-m", "evaluation", *argv])
+    return Arguments(given.data, given.responses, given.report, task, given.task, settings, contenders, command)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.errors import InvalidInput, Problem
-from shared.tasks import load_task
+from shared.scratch import Recipe
+from shared.tasks import Task, load_task
 from shared.weights import locate
 from student_finetune.data import Encoder, Located, read_gold_validation, read_training
-from student_finetune.settings import Distillation, parse_distillation, parse_hyperparameters, parse_recipe
+from student_finetune.settings import (
+    Distillation,
+    Hyperparameters,
+    parse_distillation,
+    parse_hyperparameters,
+    parse_recipe,
+)
+
+if TYPE_CHECKING:
+    from student_finetune.checkpoints import Checkpoints
 
 
 def main(argv: Sequence[str]) -> None:
@@ -24,7 +36,22 @@ def main(argv: Sequence[str]) -> None:
     gold = read_gold_validation(arguments.data)
 
     # torch and transformers are imported from here on
-    from student_finetune import students
+    from student_finetune import ranks
+
+    with ranks.joined():
+        _train(arguments, task, recipe, chosen, distillation, rows, gold)
+
+
+def _train(
+    arguments: argparse.Namespace,
+    task: Task,
+    recipe: Recipe | None,
+    chosen: Hyperparameters,
+    distillation: Distillation,
+    rows: Sequence[Located],
+    gold: Sequence[Located],
+) -> None:
+    from student_finetune import ranks, students
     from student_finetune.losses import Objective
     from student_finetune.record import write_record
     from student_finetune.train import train
@@ -39,11 +66,31 @@ def main(argv: Sequence[str]) -> None:
     examples = encoder.encode_all(rows)
     objective = Objective(distillation.temperature, distillation.weight) if with_teacher else Objective()
     validation = make_validation(gold, task, encoder, student.tokenizer)
+    checkpoints = _checkpoints(arguments, chosen)
     with students.complete_or_nothing(arguments.model) as folder:
-        history = train(student, examples, objective, chosen, validation, folder)
-        students.save(student, folder)
-        name = arguments.student_id or (arguments.student_folder and arguments.student_folder.name)
-        write_record(folder, name, recipe, chosen, distillation, len(examples), arguments.data, student, history)
+        history = train(student, examples, objective, chosen, validation, folder, checkpoints)
+        if ranks.is_main():
+            students.save(student, folder)
+            name = arguments.student_id or (arguments.student_folder and arguments.student_folder.name)
+            write_record(folder, name, recipe, chosen, distillation, len(examples), arguments.data, student, history)
+    if checkpoints and ranks.is_main():
+        checkpoints.clear()
+
+
+def _checkpoints(arguments: argparse.Namespace, chosen: Hyperparameters) -> Checkpoints | None:
+    """Those of trainings with the same code, settings, rows, weights and number of processes."""
+    from student_finetune import ranks
+    from student_finetune.checkpoints import Checkpoints, code_hash, key_of, weights_hash
+    from student_finetune.record import data_hash, versions
+
+    if not arguments.checkpoints:
+        return None
+    facts = {name: value for name, value in vars(arguments).items() if name not in ("model", "checkpoints", "data")}
+    facts = {name: weights_hash(value) if isinstance(value, Path) else value for name, value in facts.items()}
+    facts |= {"hyperparameters": asdict(replace(chosen, checkpoint_minutes=None)), "data": data_hash(arguments.data)}
+    return Checkpoints(
+        arguments.checkpoints, key_of(facts | {"code": code_hash(), "world": ranks.world()} | versions())
+    )
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -56,6 +103,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--hyperparameters", default="{}")
     parser.add_argument("--distillation", default="{}")
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--checkpoints", type=Path)
     arguments = parser.parse_args(argv)
     given = [arguments.student_folder, arguments.student_id, arguments.recipe]
     if sum(value is not None for value in given) != 1:

@@ -6,7 +6,6 @@ import hashlib
 import platform
 import resource
 import sys
-from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +14,10 @@ import torch
 
 from shared.rows import write_json
 from shared.scratch import Recipe
+from student_finetune import ranks
+from student_finetune.history import History
 from student_finetune.settings import Distillation, Hyperparameters
 from student_finetune.students import Student
-from student_finetune.train import History
 
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate")
 
@@ -57,16 +57,22 @@ def write_record(
             "seconds": round(history.seconds, 2),
             "peak_memory_bytes": peak_memory_bytes(),
             "parameters": sum(parameter.numel() for parameter in student.model.parameters()),
-            "data_hash": data_hash(data / f"{split}.jsonl" for split in ("train", "validation")),
-            "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+            "data_hash": data_hash(data),
+            "processes": ranks.world(),
+            "resumed_at": history.resumed_at,
+            "versions": versions(),
         },
     )
 
 
-def data_hash(files: Iterable[Path]) -> str:
-    """SHA-256 over the files that exist, name and content."""
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+
+
+def data_hash(data: Path) -> str:
+    """SHA-256 over the row files that exist, name and content."""
     digest = hashlib.sha256()
-    for file in files:
+    for file in (data / "train.jsonl", data / "validation.jsonl"):
         if file.exists():
             content = file.read_bytes()
             digest.update(f"{file.name} {len(content)}\n".encode() + content)

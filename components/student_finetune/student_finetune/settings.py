@@ -30,7 +30,8 @@ class Hyperparameters:
     """How long and how fast the student learns.
 
     `lora_rank` 0 trains the weights themselves.  `trained_layers` trains the last so many layers only, null all.
-    `patience` stops after so many epochs without a better validation result, null never.
+    `patience` stops after so many epochs without a better validation result, null never.  `checkpoint_minutes` lie
+    between two checkpoints, with null there is one only when the run is asked to stop.
     """
 
     learning_rate: float
@@ -45,6 +46,7 @@ class Hyperparameters:
     trained_layers: int | None = None
     seed: int = 0
     patience: int | None = None
+    checkpoint_minutes: float | None = 10.0
 
 
 SCRATCH = Hyperparameters(learning_rate=2e-3, batch_size=16, num_epochs=12, weight_decay=0.05)
@@ -91,6 +93,7 @@ HYPERPARAMETERS: Mapping[str, Bounds] = {
     "trained_layers": Bounds(int, 1, optional=True),
     "seed": Bounds(int, 0, 2**32 - 1),
     "patience": Bounds(int, 1, optional=True),
+    "checkpoint_minutes": Bounds(float, 0, optional=True),
 }
 DISTILLATION: Mapping[str, Bounds] = {
     "temperature": Bounds(float, 0, 100, above=True),

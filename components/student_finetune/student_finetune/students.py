@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from shared.errors import ComponentError
 from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
 from shared.tasks import Task
 from shared.weights import load_model, load_tokenizer
+from student_finetune import ranks
 from student_finetune.data import Located
+from student_finetune.mlflow_format import write_mlflow
 from student_finetune.settings import Hyperparameters
 
 if TYPE_CHECKING:
@@ -101,7 +104,7 @@ def merged(model: Any) -> Any:
 
 
 def save(student: Student, folder: Path) -> None:
-    """Write weights, tokenizer, chat template and generation settings."""
+    """Write weights, tokenizer, chat template, generation settings, and what MLflow needs to load them."""
     from safetensors import SafetensorError
     from transformers.utils import logging
 
@@ -114,13 +117,21 @@ def save(student: Student, folder: Path) -> None:
     try:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        write_mlflow(model, tokenizer, folder)
     except SafetensorError as error:
         raise ComponentError(f"cannot write the weights to {folder}: {error}") from None
 
 
 @contextmanager
 def complete_or_nothing(folder: Path) -> Iterator[Path]:
-    """A folder to write into, whose files move into `folder` when the block ends well and vanish when it does not."""
+    """A folder to write into, whose files move into `folder` when the block ends well and vanish when it does not.
+
+    Processes other than the main one get a folder whose files vanish anyway.
+    """
+    if not ranks.is_main():
+        with tempfile.TemporaryDirectory() as nowhere:
+            yield Path(nowhere)
+        return
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / ".incomplete"
     shutil.rmtree(partial, ignore_errors=True)
@@ -128,6 +139,8 @@ def complete_or_nothing(folder: Path) -> Iterator[Path]:
     try:
         yield partial
         for file in sorted(partial.iterdir(), key=lambda path: path.name == "training.json"):  # the record last
+            if file.is_dir():  # a folder does not replace one that has files
+                shutil.rmtree(folder / file.name, ignore_errors=True)
             os.replace(file, folder / file.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

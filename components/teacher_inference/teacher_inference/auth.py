@@ -100,6 +100,8 @@ class EntraToken:
 def credential(auth: Auth, url: str, key_headers: Sequence[str]) -> Credential:
     """The credential that a job names; raises AuthError, with what to do, where it cannot be had."""
     host = urlsplit(url).hostname or ""
+    if auth.connection and not os.environ.get(auth.where):
+        auth = Auth("connection", auth.connection)
     if auth.kind == "none":
         return NoCredential()
     if auth.kind == "entra":

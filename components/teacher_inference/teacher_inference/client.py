@@ -40,6 +40,7 @@ class Client:
     dialect: Dialect
     budget: Budget
     request: Callable[[Question, int], Mapping[str, object]]
+    max_tokens: int
     needs: Needs
     meter: Meter
     answers: int = 0
@@ -82,12 +83,12 @@ class Client:
         return self._alone if self.needs != "none" and not self.with_logprobs else nullcontext()
 
     def _longest(self, ask: Ask) -> int:
-        longest = self.request(ask.question, ask.sample)["max_tokens"]
-        assert isinstance(longest, int)
-        return longest + (OBJECT_TOKENS if self._wraps(ask, self.dialect) else 0)
+        return self.max_tokens + (OBJECT_TOKENS if self._wraps(ask, self.dialect) else 0)
 
     async def _reserve(self, ask: Ask) -> float:
         """What the request costs at most: a token is at least a byte."""
+        if self.budget.max_cost is None:
+            return 0.0
         size = sum(len(message["content"].encode()) + TOKENS_PER_MESSAGE for message in ask.question.messages)
         while (reserved := self.budget.reserve(size, self._longest(ask))) is None:
             await asyncio.sleep(0.02)  # at the very end of the budget: what is in flight may turn out cheaper
@@ -118,7 +119,7 @@ class Client:
         request = dict(self.request(ask.question, ask.sample))
         left_out = {"messages", "labels", "max_tokens", "logprobs", "top_logprobs", *dialect.left_out}
         parameters: dict[str, Any] = {name: value for name, value in request.items() if name not in left_out}
-        parameters[dialect.max_tokens_field] = request["max_tokens"]
+        parameters[dialect.max_tokens_field] = self.max_tokens
         if "logprobs" in request and dialect.top_logprobs:
             parameters |= {"logprobs": True, "top_logprobs": dialect.top_logprobs}
         if not self._wraps(ask, dialect):

@@ -65,7 +65,7 @@ class Dialect:
         if "max_tokens" in sent and "max_completion_tokens" in said:
             return replace(self, max_tokens_field="max_completion_tokens")
         if "top_logprobs" in sent and "logprobs" in said:
-            return self._fewer_logprobs(api)
+            return self._fewer_logprobs(api, error)
         if self._holds(sent) and any(name in said for name in FIELDS[self.constraint or "json_schema"]):
             return self._other_constraint(api)
         for name in DRAWN:
@@ -90,8 +90,10 @@ class Dialect:
     def _holds(self, sent: Mapping[str, Any]) -> bool:
         return self.constraint is not None and any(name in sent for name in FIELDS[self.constraint])
 
-    def _fewer_logprobs(self, api: Api) -> Dialect:
-        later = [count for count in api.top_logprobs if count < self.top_logprobs]
+    def _fewer_logprobs(self, api: Api, error: ServerError) -> Dialect:
+        """None at all, unless the refusal names a number."""
+        counted = re.search(r"\d", error.message)
+        later = [count for count in api.top_logprobs if counted and count < self.top_logprobs]
         return replace(self, top_logprobs=later[0] if later else 0)
 
     def _other_constraint(self, api: Api) -> Dialect:

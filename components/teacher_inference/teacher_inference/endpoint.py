@@ -89,6 +89,7 @@ class EndpointTeacher:
                 dialect=Dialect.of(self.api, self.settings.max_tokens_field, self.settings.constrain),
                 budget=Budget(self.settings.prices, limits.max_cost),
                 request=self.request,
+                max_tokens=self.sampling.max_tokens,
                 needs=self.needs,
                 meter=self.meter,
             )

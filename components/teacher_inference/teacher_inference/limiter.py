@@ -1,12 +1,8 @@
 """How many requests may be in flight, and how fast new ones may start.
 
 The real limit of an endpoint is found as TCP finds a link's: up by one for each answer until the first "too many
-requests", then down by a part of what was in flight, once for each burst, and up again by one for as many answers as
-the limit is wide.
-
-A refusal that comes when the limit had held is a probe that found it: a tenth is given up, and close below the place of
-the last refusal the limit rises slowly, so that few requests are refused for the sake of looking.  A refusal soon after
-the last one says that the limit has fallen, or was overrun while it was looked for: a quarter is given up.
+requests", then down to three quarters of what was in flight, once for each burst, and up again by one for as many
+answers as the limit is wide.  Where the last "too many" was met, it waits longer before it looks again.
 """
 
 from __future__ import annotations
@@ -17,8 +13,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 FIRST_LIMIT = 8
-PROBED, FALLEN = 0.9, 0.75  # what is left of the limit
-CAREFUL, FEW = 3, 50  # near the last refusal: times as many answers for one place more, and the least number
+DECREASE = 0.75
+PROBE = 8  # times as many answers before the limit is tried that was one too many the last time
+LEAST_PROBE = 100  # answers, for small limits
 
 
 class Window:
@@ -33,8 +30,8 @@ class Window:
         self.limit = float(min(FIRST_LIMIT, ceiling))
         self.active = 0
         self.generation = 0
-        self.answers = 0  # to requests of this generation
-        self.refused_at = 0.0  # the limit at the last cut
+        self.answered = False  # whether any request of this generation was
+        self.known = ceiling  # one less than what was refused last
 
     @property
     def free(self) -> bool:
@@ -48,14 +45,8 @@ class Window:
         """A request got through: widen the window where it was used to the full."""
         if self.active >= int(self.limit):
             self.limit = min(float(self.ceiling), self.limit + self._step())
-        self.answers += ticket == self.generation
+        self.answered |= ticket == self.generation
         self.active -= 1
-
-    def _step(self) -> float:
-        if self.generation == 0:
-            return 1.0
-        near = PROBED * self.refused_at <= self.limit + 1 <= self.refused_at + 1
-        return 1.0 / (max(FEW, CAREFUL * int(self.limit)) if near else int(self.limit))
 
     def leave(self) -> None:
         """A request ended in a way that says nothing of the limit."""
@@ -67,15 +58,20 @@ class Window:
         True when nothing at all gets through: the refusal is not of a burst that a cut has answered already, and no
         request came through since the last cut.
         """
-        closed = ticket == self.generation and not self.answers
+        closed = ticket == self.generation and not self.answered
         if ticket == self.generation:
-            kept = PROBED if self.generation and self.answers >= self.limit else FALLEN
-            self.refused_at = min(self.limit, self.active)
-            self.limit = max(1.0, float(int(self.refused_at * kept)))
+            self.known = max(1, int(min(self.limit, self.active)) - 1)
+            self.limit = max(1.0, float(int(min(self.limit, self.active) * DECREASE)))
             self.generation += 1
-            self.answers = 0
+            self.answered = False
         self.active -= 1
         return closed
+
+    def _step(self) -> float:
+        if self.generation == 0:
+            return 1.0
+        wide = int(self.limit)
+        return 1.0 / (max(PROBE * wide, LEAST_PROBE) if wide == self.known else wide)
 
 
 class Pace:

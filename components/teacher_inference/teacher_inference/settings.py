@@ -25,10 +25,14 @@ AUTH_FIELD: dict[str, str | None] = {
 
 @dataclass(frozen=True)
 class Auth:
-    """Where the endpoint's secret lives; `where` is an environment variable, a connection or a secret's URL."""
+    """Where the endpoint's secret lives; `where` is an environment variable, a connection or a secret's URL.
+
+    `connection` stands in for an environment variable that is not set.
+    """
 
     kind: AuthKind = "none"
     where: str = ""
+    connection: str | None = None
 
 
 @dataclass(frozen=True)
@@ -191,8 +195,9 @@ def _auth(reader: Reader) -> Auth:
         inner.problem(field, f"is missing for the kind {kind}")
     if kind == "key_vault" and where and not where.startswith("https://"):
         inner.problem("url", "must be the https address of a secret", "https://VAULT.vault.azure.net/secrets/NAME")
+    connection = inner.text("connection") if kind == "key_env" else None
     _merge(inner, reader)
-    return Auth(kind, where or "")  # type: ignore[arg-type]
+    return Auth(kind, where or "", connection)  # type: ignore[arg-type]
 
 
 def _prices(reader: Reader) -> Prices | None:

@@ -30,6 +30,7 @@ TRAIN = """\
 import pathlib, sys
 (pathlib.Path(sys.argv[1]) / "weights").mkdir()
 (pathlib.Path(sys.argv[1]) / "weights" / "model.bin").write_bytes(b"0123")
+(pathlib.Path(sys.argv[1]) / "MLmodel").write_text("{}")
 """
 EVALUATE = """\
 import json, pathlib, sys
@@ -102,6 +103,20 @@ def test_a_model_is_registered_with_where_it_comes_from(
     model = again.step("evaluation").inputs["student_model"]
     assert isinstance(model, DataUri)
     assert model.uri.endswith(f"/{child}/model/") or model.uri.endswith(f"/{child}/model")
+
+
+def test_a_student_is_an_mlflow_model_where_that_is_wanted(bench: Bench, client: DistillClient, tmp_path: Path) -> None:
+    run = client.jobs.create_or_update(distillation(bench))
+    assert bench.azure.wait(run.name) == "Completed"
+    client.models.register(run.name, "small", form="mlflow")
+    (kept,) = bench.azure.workspace.versions("models", "small")
+    assert kept.properties["modelType"] == "mlflow_model"
+    assert kept.properties["tags"]["teacher"] == "big"
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "config.json").write_text("{}")
+    with pytest.raises(InvalidJob, match="has no MLmodel"):
+        client.models.register(str(tmp_path / "plain"), "plain", form="mlflow")
+    assert [model.name for model in client.models.list()] == ["small"]
 
 
 def test_a_failed_gate_keeps_a_model_out_of_the_registry(bench: Bench, client: DistillClient) -> None:

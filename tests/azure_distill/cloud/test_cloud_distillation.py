@@ -72,16 +72,15 @@ def test_a_job_runs_in_azure_as_it_runs_here(shell: Shell) -> None:
     azure = shell.azure
     azure.workspace.connections["big-teacher"] = ("https://teacher.example", CANARY)
     with LoopbackTeacher(answer=lambda body: "billing", key=CANARY, model="big") as teacher:
-        job = write_job(shell, teacher.url, "connection: big-teacher")
+        job = write_job(shell, teacher.url, "api_key_env: TEACHER_KEY, connection: big-teacher")
         there = shell.json("submit", job, "--watch")
         asked = len(teacher.requests)
         assert there["status"] == "Completed"
         assert {name: step["status"] for name, step in there["steps"].items()} == dict.fromkeys(
             ("prepare_data", "teacher_inference", "student_finetune", "evaluation"), "Completed"
         )
-        (shell.folder / "secret.yaml").write_text(JOB.format(url=teacher.url, auth="api_key_env: TEACHER_KEY"))
         shell.environ["TEACHER_KEY"] = CANARY
-        here = shell.json("run", "secret.yaml")
+        here = shell.json("run", job)
         assert len(teacher.requests) == 2 * asked
         shell.json("submit", job, "--watch")
         assert len(teacher.requests) == 2 * asked, "answers that were paid for are asked for again"

@@ -8,14 +8,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from azure.ai.ml import load_component as azure_component
 
 from azure_distill.assets.bindings import render
 from azure_distill.assets.component import builtin_components
+from azure_distill.client import DistillClient
+from azure_distill.cloud.backend import CloudBackend
 from azure_distill.cloud.data import Where, content_version
 from azure_distill.cloud.pipeline import make_pipeline, plan_problems
+from azure_distill.cloud.workspace import Workspace
+from azure_distill.errors import InvalidJob
 from azure_distill.local.paths import Home
 from azure_distill.local.step import bind
 from azure_distill.plan.build import as_json, build_plan
@@ -115,10 +120,26 @@ def test_several_machines_need_a_component_that_can_be_distributed() -> None:
     assert node["resources"]["instance_count"] == 2
 
 
-def test_a_key_of_this_machine_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    found = list(plan_problems(example(JOBS / "nli.yaml", tmp_path)))
-    assert {problem.field for problem in found} == {"teacher_model.api_key_env"}
-    assert "connection" in str(found[0].hint)
+@pytest.mark.parametrize("path", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_job_that_runs_here_can_be_submitted(path: Path, tmp_path: Path) -> None:
+    assert list(plan_problems(example(path, tmp_path))) == []
+
+
+def test_a_key_of_this_machine_is_refused_with_its_line_and_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").touch()
+    (tmp_path / "job.yaml").write_text(
+        "task_type: nli\nstudent_model: phi-4-mini\ntraining_data: rows.jsonl\n"
+        "teacher_model:\n  name: big\n  endpoint: https://teacher.example/v1\n  api_key_env: MY_KEY\n"
+        "evaluation: {judge: {endpoint: 'https://judge.example/v1', model: j, api_key_env: JUDGE_KEY}}\n"
+    )
+    client = DistillClient(CloudBackend(Workspace("s", "g", "w"), Mock()))
+    with pytest.raises(InvalidJob) as caught:
+        client.jobs.create_or_update(DistillationJob.from_file(tmp_path / "job.yaml"))
+    teacher, judge = caught.value.problems
+    assert (teacher.file, teacher.line, teacher.field) == (str(tmp_path / "job.yaml"), 7, "teacher_model.api_key_env")
+    assert "MY_KEY" in teacher.message
+    assert "connection: NAME" in str(teacher.hint)
+    assert (judge.line, judge.field) == (8, "evaluation.judge.api_key_env")
 
 
 def test_answers_are_kept_where_the_next_job_finds_them(tmp_path: Path) -> None:

@@ -38,6 +38,13 @@ def test_versions_count_up_and_keep_their_lineage(store: ModelStore, folder: Pat
     assert [(model.name, model.version) for model in store.list()] == [("student", 2), ("student", 1)]
 
 
+def test_a_folder_is_mlflows_where_it_has_an_mlmodel(store: ModelStore, folder: Path) -> None:
+    with pytest.raises(InvalidJob, match="has no MLmodel"):
+        store.register("student", folder, {}, form="mlflow")
+    (folder / "MLmodel").write_text("{}")
+    assert (Path(store.register("student", folder, {}, form="mlflow").path) / "MLmodel").exists()
+
+
 def test_a_model_stands_for_itself(store: ModelStore, folder: Path) -> None:
     model = store.register("student", folder, {})
     (folder / "config.json").write_text("changed")

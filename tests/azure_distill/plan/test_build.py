@@ -96,13 +96,13 @@ def test_a_registered_model_wins_over_the_catalog(rows: str, tmp_path: Path) -> 
 
 
 def test_the_temperature_goes_where_the_method_needs_it(rows: str) -> None:
-    softened = {"hyperparameters": {"temperature": 3.0}}
+    softened = {"hyperparameters": {"temperature": 1.5}}
     by_text = build_plan(job(rows, **softened), {})
-    assert literal(by_text.step("teacher_inference"), "sampling")["temperature"] == 3.0
+    assert literal(by_text.step("teacher_inference"), "sampling")["temperature"] == 1.5
     assert "temperature" not in literal(by_text.step("student_finetune"), "distillation")
     by_labels = build_plan(job(rows, **softened, distillation={"method": "label_logits"}), {})
     assert "temperature" not in literal(by_labels.step("teacher_inference"), "sampling")
-    assert literal(by_labels.step("student_finetune"), "distillation")["temperature"] == 3.0
+    assert literal(by_labels.step("student_finetune"), "distillation")["temperature"] == 1.5
     assert by_labels.step("teacher_inference").inputs["probabilities"] == Literal("labels")
 
 
@@ -120,6 +120,36 @@ def test_a_catalog_teacher_is_asked_where_the_environment_says(rows: str) -> Non
     plan = build_plan(job(rows, teacher_model="deepseek-v3"), {"AZURE_DISTILL_TEACHER_ENDPOINT": ENDPOINT})
     assert literal(plan.step("teacher_inference"), "endpoint")["url"] == ENDPOINT
     assert plan.step("teacher_inference").secrets == ("AZURE_DISTILL_TEACHER_API_KEY",)
+
+
+def test_how_answers_are_drawn_goes_to_the_teachers_step(rows: str) -> None:
+    plain = build_plan(job(rows), {}).step("teacher_inference")
+    assert literal(plain, "sampling") == {"max_tokens": 512}
+    sampling = {"samples": 4, "selection": "gold", "re_asks": 0, "temperature": 0.9}
+    teacher = {"name": "any", "endpoint": ENDPOINT, "sampling": sampling, "max_cost": 2.5, "constrain_labels": False}
+    teacher |= {"prices": {"input_per_million": 1, "output_per_million": 2}}
+    prompts = {"enable_chain_of_thought": True, "keep_rationale": True}
+    step = build_plan(job(rows, teacher_model=teacher, prompt_settings=prompts), {}).step("teacher_inference")
+    assert literal(step, "sampling") == sampling | {"max_tokens": 512}
+    assert literal(step, "limits")["max_cost"] == 2.5
+    assert literal(step, "endpoint")["constrain"] is False
+    assert literal(step, "task")["keep_rationale"] is True
+
+
+def test_claude_is_asked_by_its_own_api_unless_the_job_says_otherwise(rows: str) -> None:
+    teacher = {"name": "claude-haiku", "endpoint": "https://x.services.ai.azure.com/anthropic"}
+    endpoint = literal(build_plan(job(rows, teacher_model=teacher), {}).step("teacher_inference"), "endpoint")
+    assert (endpoint["api"], endpoint["model"]) == ("anthropic", "claude-haiku-4-5")
+    assert endpoint["prices"] == {"input_per_million": 1.0, "output_per_million": 5.0}
+    gateway = build_plan(job(rows, teacher_model=teacher | {"api": "openai"}), {}).step("teacher_inference")
+    assert literal(gateway, "endpoint")["api"] == "openai"
+
+
+def test_a_jobs_cap_can_be_replaced(rows: str) -> None:
+    whole = job(rows)
+    assert whole.capped(None) is whole
+    capped = whole.capped(1.5)
+    assert (capped.teacher_model.max_cost, capped.folder, capped.source) == (1.5, whole.folder, whole.source)
 
 
 def test_until_keeps_a_step_and_what_it_needs(rows: str) -> None:

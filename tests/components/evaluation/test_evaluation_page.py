@@ -182,7 +182,7 @@ def test_a_confusion_of_many_labels_stays_readable(document: dict[str, Any]) -> 
 def test_the_tables_show_the_figures(document: dict[str, Any]) -> None:
     lines = {line.name: [cell.main for cell in line.cells] for line in reduction_rows(document)}
     assert lines["Memory (weights)"] == ["4\u00a0MB", "40\u00a0kB", "−99.0 %"]
-    assert lines["Throughput (batch 16, rows/s)"][2] == "50 ×"
+    assert lines["Throughput (in batches, rows/s)"][2] == "50 ×"
     accuracy = next(line for line in figure_rows(document) if line.name == "Accuracy")
     assert [cell.main for cell in accuracy.cells] == ["90.0\u00a0%", "–", "80.0\u00a0%"]
     shown = {line.name: [(cell.main, cell.note) for cell in line.cells] for line in figure_rows(document)}

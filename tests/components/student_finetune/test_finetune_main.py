@@ -41,7 +41,7 @@ def record(folder: Path) -> dict[str, Any]:
 
 def test_a_student_from_scratch_learns_and_answers(arguments: Arguments, tmp_path: Path) -> None:
     options = {"num_epochs": 30, "batch_size": 8, "learning_rate": 0.01}
-    done = run(arguments(hyperparameters=options, distillation={"method": "label_logits"}))
+    done = run(arguments(hyperparameters=options, distillation={"method": "label_logits", "weight": 0.5}))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "progress: 90/90 steps" in done.stdout

@@ -34,6 +34,14 @@ def test_a_key_is_a_bearer_token_unless_the_api_has_its_own_header(key: Auth) ->
     assert headers(credential(key, "https://host/v1", ["x-api-key"])) == {"x-api-key": "sk-123"}
 
 
+def test_a_connection_stands_in_for_a_variable_that_is_not_set(key: Auth, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = Auth("key_env", "MY_KEY", "my-connection")
+    assert headers(credential(both, "https://host/v1", ["Authorization"])) == {"Authorization": "Bearer sk-123"}
+    monkeypatch.delenv("MY_KEY")
+    monkeypatch.setattr("teacher_inference.auth.from_connection", {"my-connection": "sk-456"}.__getitem__)
+    assert headers(credential(both, "https://host/v1", ["Authorization"])) == {"Authorization": "Bearer sk-456"}
+
+
 def test_a_key_that_no_header_can_carry_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "sk-1\n23")
     with pytest.raises(AuthError, match="MY_KEY") as caught:

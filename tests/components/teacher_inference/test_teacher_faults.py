@@ -378,6 +378,35 @@ def test_an_endpoint_of_few_logprobs_is_asked_for_fewer(bench: Bench) -> None:
     assert result.usage["label_logprobs"]["rows"] == 12
 
 
+def test_log_probabilities_of_tokens_are_learnt_where_the_method_needs_them(bench: Bench) -> None:
+    bench.write("train", PROMPTS[:2])
+    position = {"logprob": -0.1, "bytes": None}
+    said = [{"token": token, "top_logprobs": [{"token": token, **position}], **position} for token in ("an", " answer")]
+    with LoopbackTeacher(logprobs=lambda body: {"content": said}) as server:
+        result = bench.run(server, needs="tokens")
+        assert server.requests[0].body["top_logprobs"] == 20
+        assert result.train[0].token_logprobs == [
+            {"token": "an", "logprob": -0.1, "top": [["an", -0.1]]},
+            {"token": " answer", "logprob": -0.1, "top": [[" answer", -0.1]]},
+        ]
+        assert result.usage["token_logprobs"] == {"rows": 2, "missing": {}}
+        assert bench.run(server).train[0].token_logprobs is None
+        assert "logprobs" not in server.requests[-1].body
+
+
+def test_answers_that_are_not_what_their_tokens_say_are_kept_without(bench: Bench) -> None:
+    bench.write("train", PROMPTS[:3])
+
+    def tokens(body: Body) -> Body:
+        text = "an answer" if body["messages"][-1]["content"] == "question 0" else "something"
+        return {"content": [{"token": text, "logprob": -0.1, "top_logprobs": []}]}
+
+    with LoopbackTeacher(logprobs=tokens) as server:
+        result = bench.run(server, needs="tokens")
+    assert [row.token_logprobs is None for row in result.train] == [False, True, True]
+    assert result.usage["token_logprobs"] == {"rows": 1, "missing": {"the answer is not what the tokens say": 2}}
+
+
 def test_probabilities_that_contradict_the_answer_are_dropped_and_counted(bench: Bench) -> None:
     bench.write("train", PROMPTS)
 

@@ -92,7 +92,8 @@ def test_it_holds_answers_to_labels_that_it_would_never_give(
     monkeypatch.setenv("LOCAL_KEY", KEY)
     bench.write("train", [TEXTS["sport"][0]])
     strange = {"type": "classification", "labels": ['zig "zag"', "\\ zag"]}
-    result = bench.run(server, strange, api=api, auth=Auth("key_env", "LOCAL_KEY"), timeout=60)
+    auth, sampling = Auth("key_env", "LOCAL_KEY"), Sampling(max_tokens=40)
+    result = bench.run(server, strange, api=api, auth=auth, sampling=sampling, timeout=60)
     assert result.train[0].answer in strange["labels"]
     assert result.train[0].label_logprobs is None or set(result.train[0].label_logprobs) == set(strange["labels"])
     assert result.usage["adapted"] == []
@@ -114,7 +115,7 @@ def test_its_probabilities_do_not_hang_on_the_temperature(
     common = cold.keys() & warm.keys()
     assert len(common) > 10
     for token in common:
-        assert cold[token] == pytest.approx(warm[token], abs=0.05)
+        assert cold[token] == pytest.approx(warm[token], abs=0.2)
 
 
 def test_a_wrong_key(labelled: Bench, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
