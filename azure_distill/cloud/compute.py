@@ -21,7 +21,7 @@ def compute_problems(plan: Plan) -> Iterator[Problem]:
     for step in plan.steps:
         if step.processes > 1 and not step.component.distribution:
             message = f"{step.component.name} runs as one process on one machine"
-            yield Problem(message, field=f"compute.{step.name}", hint="leave out instance_count and the processes")
+            yield Problem(message, field=f"compute.{step.name}", hint="ask for several for training steps only")
 
 
 def compute_warnings(plan: Plan) -> Iterator[str]:

@@ -127,9 +127,9 @@ class TeacherModel(Part):
     tokens_per_minute: int | None = Field(None, ge=1)
     min_endpoint_success_ratio: Share = 0.7
     prices: Prices | None = None
+    answers: str | None = Field(None, pattern=r"^azureml://([^\s']+/)?datastores/[A-Za-z0-9_]+/paths/[^\s']+$")
     max_cost: float | None = Field(None, gt=0)
     constrain_labels: bool = True
-    answers: str | None = Field(None, pattern=r"^azureml://([^\s']+/)?datastores/[A-Za-z0-9_]+/paths/[^\s']+$")
 
 
 class PromptSettings(Part):

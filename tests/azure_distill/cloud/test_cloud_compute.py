@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from loopback_teacher import LoopbackTeacher
 
 from azure_distill.errors import InvalidJob
+from azure_distill.plan.build import build_plan
 from azure_distill.plan.plan import DataPath, Step
+from azure_distill.samples import generate
+from azure_distill.spec.job import DistillationJob
 from tests.azure_distill.cloud.conftest import Bench, plan
 
 IDENTITY = "6f1c0f5e-2f0a-4a38-9d0b-0d5d4f4f7a11"
@@ -70,6 +76,30 @@ def test_one_component_runs_in_two_environments(bench: Bench) -> None:
     assert ["azure-distill-gpu" in spec["environment"] for spec in specs] == [False, True]
     assert specs[0]["version"] != specs[1]["version"]
     assert bench.azure.wait(name) == "Completed"
+
+
+def test_the_shipped_training_runs_as_several_processes(bench: Bench) -> None:
+    rows = bench.file("".join(json.dumps(row) + "\n" for row in generate("classification", 40, 1)), "rows.jsonl")
+    with LoopbackTeacher(answer=lambda body: "billing", model="big") as teacher:
+        job = DistillationJob(
+            teacher_model={"name": "big", "endpoint": teacher.url, "auth": "none"},
+            student_model="nano-llama",
+            training_data=str(rows),
+            task_type="classification",
+            labels=["billing", "delivery", "account", "technical", "returns"],
+            hyperparameters={"num_epochs": 1, "seed": 1},
+            compute={"student_finetune": {"processes_per_instance": 2}},
+        )
+        name = bench.backend().submit(build_plan(job, {}))
+        while "student_finetune" not in bench.azure.steps(name):
+            assert bench.azure.run(name).status != "Failed", bench.azure.run(name).error
+            time.sleep(0.1)
+        trained = bench.azure.steps(name)["student_finetune"]
+        assert bench.azure.wait(trained.id, seconds=200) == "Completed", trained.error
+    logs = [log for log in trained.logs if log.startswith("user_logs/")]
+    assert sorted(logs) == ["user_logs/std_log_process_0.txt", "user_logs/std_log_process_1.txt"]
+    model = bench.azure.workspace.locate(trained.outputs["model"].uri)
+    assert json.loads(bench.azure.storage.read(model / "training.json"))["processes"] == 2
 
 
 def test_machines_that_a_component_cannot_use_are_refused_before_anything_is_sent(bench: Bench) -> None:
