@@ -35,13 +35,10 @@ def check(job: DistillationJob, registered: frozenset[str] = frozenset()) -> lis
 
 
 def warnings(job: DistillationJob, today: date | None = None) -> list[str]:
-    """What may go wrong although the job is valid: retiring models, settings without effect."""
+    """What may go wrong although the job is valid: models that retire."""
     today = today or date.today()
     models = [teachers().get(job.teacher_model.name), students().get(job.student_model)]
-    found = [text for model in models if model and (text := model.retirement(today))]
-    if job.prompt_settings.enable_chain_of_thought and job.distillation.uses("label_logits"):
-        found.append("chain of thought gives no label probabilities: rows are learnt by cross-entropy only")
-    return found
+    return [text for model in models if model and (text := model.retirement(today))]
 
 
 def is_remote(path: str) -> bool:
@@ -88,8 +85,32 @@ def _teacher(job: DistillationJob) -> Iterator[Problem]:
                 yield problem(field, f"names a key, and auth: {teacher.auth} says that there is none", "keep one")
     if not is_hosted(job) and teacher.adapt_on:
         yield problem("adapt_on", "only a hosted teacher can be adapted; this one is reached at an endpoint")
+    yield from _drawing(job)
+    if teacher.max_cost is not None and not is_hosted(job) and not (teacher.prices or (known and known.prices)):
+        yield problem("max_cost", "needs the teacher's prices, which the catalog does not know", "give prices:")
     if teacher.sampling.few_shot and not teacher.adapt_on:
         yield problem("sampling", "few_shot shows gold rows to the teacher: name them in adapt_on")
+
+
+def _drawing(job: DistillationJob) -> Iterator[Problem]:
+    """Settings of `sampling` that cannot be had together."""
+    sampling, reasoned = job.teacher_model.sampling, job.prompt_settings.enable_chain_of_thought
+
+    def problem(field: str, message: str, hint: str | None = None) -> Problem:
+        return locate(job.source, ("teacher_model", "sampling", field), message, hint)
+
+    temperature = sampling.temperature
+    if temperature is None and job.distillation.method == "response":
+        temperature = job.hyperparameters.temperature
+    if sampling.samples > 1 and temperature == 0:
+        yield problem(
+            "samples", f"{sampling.samples} answers at temperature 0 are the same answer", "raise temperature"
+        )
+    if sampling.samples > 1 and is_hosted(job) and job.task_type in LABEL_TASKS and not reasoned:
+        yield problem("samples", "a hosted teacher gives the exact probabilities of all labels: one is enough")
+    if sampling.selection in ("majority", "gold") and job.task_type not in (*LABEL_TASKS, "math"):
+        message = f"{sampling.selection} compares answers, and those of {job.task_type} cannot be compared"
+        yield problem("selection", message, "use all")
 
 
 def is_hosted(job: DistillationJob) -> bool:
@@ -98,6 +119,11 @@ def is_hosted(job: DistillationJob) -> bool:
     if teacher.endpoint:
         return False
     return bool(teacher.path) or (known.access == "hosted" if known else True)
+
+
+def softens(job: DistillationJob) -> bool:
+    """Whether the method has a temperature of its own; without one the job's is that of the teacher's sampling."""
+    return job.distillation.uses("label_logits") or (job.distillation.uses("logits") and is_hosted(job))
 
 
 def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Problem]:
@@ -129,9 +155,13 @@ def _task(job: DistillationJob) -> Iterator[Problem]:
         yield locate(job.source, ("labels",), "labels must differ, by more than case and white space, and not be empty")
     if job.labels and job.task_type != "classification":
         yield locate(job.source, ("labels",), f"{job.task_type} has labels of its own")
+    prompts = job.prompt_settings
+    if prompts.keep_rationale and not (prompts.enable_chain_of_thought or prompts.enable_chain_of_density):
+        where = ("prompt_settings", "keep_rationale")
+        yield locate(job.source, where, "there is none without enable_chain_of_thought or enable_chain_of_density")
     softness, sampled = job.hyperparameters.temperature, job.teacher_model.sampling.temperature
-    if job.distillation.method == "response" and sampled is None and softness is not None and softness > 2:
-        message = "is the temperature of the teacher's sampling with method: response; it is at most 2"
+    if not softens(job) and sampled is None and softness is not None and softness > 2:
+        message = "is the temperature of the teacher's sampling with this method; it is at most 2"
         yield locate(job.source, ("hyperparameters", "temperature"), message)
     if job.prompt_settings.enable_chain_of_density and job.task_type != "summarization":
         yield locate(job.source, ("prompt_settings", "enable_chain_of_density"), "is for summarization only")
@@ -152,6 +182,9 @@ def _method(job: DistillationJob, registered: frozenset[str]) -> Iterator[Proble
     if chosen.uses("label_logits") and job.task_type not in LABEL_TASKS:
         message = f"label_logits needs a task with labels, {job.task_type} has none"
         yield problem(message, "use method: response, or logits")
+    if chosen.uses("label_logits") and job.prompt_settings.enable_chain_of_thought:
+        message = "label_logits needs an answer at once, not after a chain of thought"
+        yield problem(message, "leave out enable_chain_of_thought, or use method: response")
     if chosen.weight is not None and isinstance(chosen.method, dict):
         yield problem("is for one method; the shares of several stand in method", None, "weight")
     if chosen.divergence and not (chosen.uses("logits") and is_hosted(job)):
