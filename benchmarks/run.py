@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.util
 import json
 import os
 import platform
@@ -20,15 +21,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 SECTIONS = (
-    "demo",
-    "methods",
-    "methods_speed",
-    "generative",
-    "prepare_data",
-    "teacher_client",
-    "hosted_teacher",
+    "demo", "methods", "methods_speed", "training", "generative", "prepare_data", "teacher_client", "hosted_teacher",
     "evaluation",
-)
+)  # fmt: skip
 
 
 def main() -> None:
@@ -178,6 +173,25 @@ def hosted_teacher_section() -> str:
         "## Hosted teacher\n\nSmolLM2-135M-Instruct beside transformers' `generate` in batches of 16, same precision: "
         "`texts` of up to 48 tokens; `labels`, where `generate` writes up to 16 tokens; `least`, where it writes no "
         "more than the longest label; `shots`, the same after ten solved examples.\n\n" + "\n".join(rows)
+    )
+
+
+def training_section() -> str:
+    if importlib.util.find_spec("trl") is None:
+        return "## Training\n\nNot measured: `pip install azure-distill[bench-peers]` first."
+    found = answer("benchmarks/training.py")
+    rows = ["| student | ours | Trainer, rows grouped by length | SFTTrainer | over Trainer | over SFTTrainer |"]
+    rows.append("|---|---|---|---|---|---|")
+    for name, shown in (("tiny", "5.2M weights, all trained"), ("smollm2", "SmolLM2-135M, LoRA")):
+        rates = found[name]["tokens_per_s"]
+        rows.append(
+            f"| {shown} | {rates['ours']} | {rates['trainer']} | {rates['sft']} "
+            f"| {found[name]['over_trainer']:.2f}× | {found[name]['over_sft']:.2f}× |"
+        )
+    return (
+        "## Training\n\nTokens of prompts and answers a second, padding not counted, over a whole `train()` in "
+        f"{found['dtype']} with {found['threads']} threads at a load of {found['load']}. Rows of 20 to 256 tokens, a "
+        "quarter of them the answer; batches of 8.\n\n" + "\n".join(rows)
     )
 
 
