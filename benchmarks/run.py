@@ -19,7 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
-SECTIONS = ("demo", "methods", "prepare_data", "teacher_client", "evaluation")
+SECTIONS = ("demo", "methods", "prepare_data", "teacher_client", "evaluation", "cloud_submit")
 
 
 def main() -> None:
@@ -113,6 +113,22 @@ def teacher_client_section() -> str:
 
 def evaluation_section() -> str:
     return "## Evaluation\n\n" + block(answer("benchmarks/evaluation.py"))
+
+
+def cloud_submit_section() -> str:
+    found = answer("benchmarks/cloud_submit.py")
+    rows = ["| an unchanged job, submitted again | wall, median | CPU, median | REST calls | uploads |"]
+    rows.append("|---|---|---|---|---|")
+    for name in ("azure_distill", "bare_sdk"):
+        wall, cpu = (statistics.median(found[kind][name]) for kind in ("wall_seconds", "cpu_seconds"))
+        rows.append(
+            f"| `{name}` | {wall:.2f} s | {cpu:.2f} s | {found['rest_calls'][name]} | {found['uploads'][name]} |"
+        )
+    return (
+        "## Submitting to Azure\n\nWhole processes against the emulated Azure of the tests, in turns; `bare_sdk` is a "
+        f"script of the SDK that sends the same job. Ratio of wall times: {found['wall_ratio']:.2f}, of CPU times: "
+        f"{found['cpu_ratio']:.2f}; the machine's load was {found['load']:.1f}.\n\n" + "\n".join(rows)
+    )
 
 
 def block(value: Any) -> str:

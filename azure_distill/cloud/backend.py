@@ -6,13 +6,12 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from azure_distill.assets.component import Component
 from azure_distill.backend import COMPLETED, FAILED, TERMINAL, Event, Run
 from azure_distill.cloud import logs
 from azure_distill.cloud.auth import make_credential
@@ -23,7 +22,7 @@ from azure_distill.cloud.follow import Follower
 from azure_distill.cloud.models import ModelRegistry
 from azure_distill.cloud.noise import quiet
 from azure_distill.cloud.pipeline import LINEAGE, make_pipeline, plan_problems
-from azure_distill.cloud.register import Registered, Registrar
+from azure_distill.cloud.register import Registrar
 from azure_distill.cloud.runs import Child, by_step, error_message, fill, is_ours, status_word, summary
 from azure_distill.cloud.session import Session
 from azure_distill.cloud.storage import Place, Storage, parse_place
@@ -73,9 +72,10 @@ class CloudBackend:
         if problems := list(plan_problems(plan)):
             raise InvalidJob(problems)
         components = {step.component.name: step.component for step in plan.steps}
+        registrar = Registrar(self.session.ml)
         with quiet(), ThreadPoolExecutor(1) as pool:  # data and components know nothing of each other
             data = pool.submit(self._data.resolve, plan)
-            registered = self.register(components.values())
+            registered = registrar.components(components.values())
             references = {asset.name: asset.reference for asset in registered if asset.kind == "component"}
             job = make_pipeline(plan, new_name(plan.name), references, data.result())
         with translated("submit the job"):
@@ -83,10 +83,6 @@ class CloudBackend:
         self._started[run.name] = run
         run.warnings = [*plan.warnings, *compute_warnings(plan)]
         return run.name
-
-    def register(self, components: Iterable[Component]) -> list[Registered]:
-        """See that components, and the environments of new ones, are in the workspace."""
-        return Registrar(self.session.ml).components(components)
 
     def started(self, name: str) -> Run:
         return self._started[name]

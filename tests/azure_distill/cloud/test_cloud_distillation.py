@@ -88,7 +88,9 @@ def test_a_job_runs_in_azure_as_it_runs_here(shell: Shell) -> None:
         timeless = {name: value for name, value in contender["metrics"].items() if name != "inference_time"}
         assert {name: there["metrics"]["contenders"][role]["metrics"][name] for name in timeless} == timeless
     assert shell.json("download", there["name"], "evaluation.report")["folders"]
-    assert (shell.folder / there["name"] / "evaluation" / "report" / "report.html").stat().st_size > 1000
+    report = shell.folder / there["name"] / "evaluation" / "report"
+    assert (report / "report.html").stat().st_size > 1000
+    assert json.loads((report / "metrics.json").read_text()) == there["metrics"]
     shell.run("register", there["name"], "--name", "tickets-small")
     evaluated = shell.json("evaluate", "tickets-small", "--test-data", "test_data.jsonl", "--azure")
     assert evaluated["metrics"]["contenders"]["student"]["n"] == 10
