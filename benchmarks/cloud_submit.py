@@ -3,7 +3,8 @@
     python benchmarks/cloud_submit.py [--pairs 7]
 
 Both are whole processes against the emulated Azure of the tests: sign in, look the registered components and data
-up, send the pipeline.  They take turns; the ratios are of medians, of wall time and of processor time, which a busy machine blurs less.  JSON goes to standard output.
+up, send the pipeline.  They take turns; the ratios are of medians, of wall time and of processor time, which a busy
+machine blurs less.  JSON goes to standard output.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def main() -> None:
 def measure(azure: Azure, folder: Path, pairs: int) -> dict[str, Any]:
     azure.write_config(folder)
     ours = [sys.executable, "-m", "azure_distill", "submit", str(JOB)]
-    first, _ = timed(azure, ours, folder)
+    first, *_ = timed(azure, ours, folder)
     plan = build_plan(DistillationJob.from_file(JOB), {})
     bare = [sys.executable, "-W", "ignore", "-c", BARE, *map(json.dumps, described(plan, azure))]
     wall: dict[str, list[float]] = {"azure_distill": [], "bare_sdk": []}
@@ -77,11 +78,9 @@ def measure(azure: Azure, folder: Path, pairs: int) -> dict[str, Any]:
     calls = {}
     for _ in range(pairs):
         for name, command in (("azure_distill", ours), ("bare_sdk", bare)):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            seconds, calls[name] = timed(azure, command, folder)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds, spent, calls[name] = timed(azure, command, folder)
             wall[name].append(seconds)
-            cpu[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+            cpu[name].append(spent)
     return {
         "load": os.getloadavg()[0],
         "first_submit_seconds": round(first, 2),
@@ -98,16 +97,16 @@ def ratio(times: dict[str, list[float]]) -> float:
     return round(statistics.median(times["azure_distill"]) / statistics.median(times["bare_sdk"]), 3)
 
 
-def timed(azure: Azure, command: list[str], folder: Path) -> tuple[float, tuple[int, int]]:
-    """Wall time of a process; and how many REST calls and uploads it made.  What it submitted is then stopped."""
+def timed(azure: Azure, command: list[str], folder: Path) -> tuple[float, float, tuple[int, int]]:
+    """Wall and CPU seconds of a process; how many REST calls and uploads it made.  What ran before is stopped first."""
     azure.server.stop_jobs()
     azure.recorder.clear()
     environ = {**os.environ, **azure.variables, "PYTHONPATH": str(ROOT)}
-    started = time.perf_counter()
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, cwd=folder, env=environ, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    seconds = time.perf_counter() - started
-    counted = len(azure.recorder.rest), len(azure.recorder.uploads)
-    return seconds, counted
+    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, spent, (len(azure.recorder.rest), len(azure.recorder.uploads))
 
 
 def described(plan: Plan, azure: Azure) -> tuple[dict[str, Any], dict[str, str], list[str]]:

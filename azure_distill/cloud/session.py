@@ -28,7 +28,7 @@ class Session:
 
         To be made before threads use the SDK: two that import its modules at once can end in a deadlock of imports.
         """
-        import azure.ai.ml.entities
+        import azure.ai.ml.entities  # noqa: F401
         from azure.ai.ml import MLClient
 
         quiet_loggers()
