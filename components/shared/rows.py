@@ -10,6 +10,7 @@ In `prepare_data`'s output the last assistant message *is* the reference.  `teac
 teacher's answer and may add
 
     label_logprobs   {candidate answer: log probability}, normalised over the candidates of the row
+    token_logprobs   [{"token", "logprob", "top": [[token, log probability], …]}, …] along the teacher's own tokens
     rationale        the teacher's reasoning, where it was asked for and kept
 
 The reference is never shown to a teacher.
@@ -47,6 +48,7 @@ class Row:
     answer: str | None = None
     reference: str | None = None
     label_logprobs: dict[str, float] | None = None
+    token_logprobs: list[dict[str, Any]] | None = None
     rationale: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -60,6 +62,7 @@ class Row:
             answer=answer,
             reference=value.pop("reference", None),
             label_logprobs=value.pop("label_logprobs", None),
+            token_logprobs=value.pop("token_logprobs", None),
             rationale=value.pop("rationale", None),
             extra=value,
         )
@@ -71,6 +74,8 @@ class Row:
         value: dict[str, Any] = {"id": self.id, "messages": messages, "reference": self.reference}
         if self.label_logprobs is not None:
             value["label_logprobs"] = self.label_logprobs
+        if self.token_logprobs is not None:
+            value["token_logprobs"] = self.token_logprobs
         if self.rationale is not None:
             value["rationale"] = self.rationale
         return value | self.extra

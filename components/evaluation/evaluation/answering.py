@@ -6,13 +6,14 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from shared.beginning import Continued, common_beginning
 from shared.chat import prompt_ids
 from shared.generate import Sampling, generate, length_batches
 from shared.labels import label_ids, label_logprobs
@@ -20,8 +21,9 @@ from shared.progress import Progress
 from shared.rows import Row
 from shared.tasks import Task
 
-BATCH = 16
-TOKENS = 16384  # tokens of a batch: long prompts go in smaller batches
+TOKENS = 16384  # most tokens of a batch: long prompts go in smaller batches
+LABEL_TOKENS = {"cpu": 1024}  # of a batch of label questions, where more only falls out of the processor's cache
+TEXT_ROWS = {"cpu": 32, "cuda": 128}
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,20 @@ class Asker:
         return Asker(self.model, self.tokenizer, self.task, max_new_tokens, as_teacher=self.as_teacher)
 
     def timed(
-        self, rows: Sequence[Row], progress: Progress | None = None, *, batch: int = BATCH
+        self, rows: Sequence[Row], progress: Progress | None = None, *, batch: int | None = None
     ) -> tuple[list[Answer], float]:
-        """The answers to `rows` and the seconds it took, from messages to text."""
+        """The answers to `rows` (as by `answer`) and the seconds it took, from messages to text."""
         start = time.perf_counter()
         answers = self.answer(rows, progress, batch=batch)
         return answers, time.perf_counter() - start
 
-    def answer(self, rows: Sequence[Row], progress: Progress | None = None, *, batch: int = BATCH) -> list[Answer]:
-        """One answer a row, in the order of the rows; in batches of at most `batch`, by candidates and length."""
+    def answer(
+        self, rows: Sequence[Row], progress: Progress | None = None, *, batch: int | None = None
+    ) -> list[Answer]:
+        """One answer a row, in the order of the rows; in batches by candidates and length.
+
+        `batch` is the most rows of a batch; without it batches are as large as this machine likes them.
+        """
         groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
             groups[self.task.candidates(row.prompt)].append(index)
@@ -82,24 +89,30 @@ class Asker:
         return [answers[index] for index in range(len(rows))]
 
     def _choose(
-        self, prompts: list[list[int]], candidates: tuple[str, ...], most: int
+        self, prompts: list[list[int]], candidates: tuple[str, ...], most: int | None
     ) -> Iterator[list[tuple[int, Answer]]]:
         labels = self._label_ids(candidates)
         tails = sum(len(label) for label in labels)
-        for batch in length_batches(prompts, _fitting(prompts, tails, most)):
+        beginning = common_beginning(prompts)
+        with torch.inference_mode():
+            continued: Any = Continued.of(self.model, beginning)
+        start = len(beginning) if continued else 0
+        rests = [ids[start:] for ids in prompts]
+        tokens = TOKENS if most else LABEL_TOKENS.get(self.model.device.type, TOKENS)
+        for batch in length_batches(rests, most, tokens=tokens, tail=tails):
+            asked = [rests[index] for index in batch]
             with torch.inference_mode():
-                asked = [prompts[index] for index in batch]
-                logprobs = label_logprobs(self.model, asked, labels, int(self.tokenizer.pad_token_id))
+                logprobs = label_logprobs(continued or self.model, asked, labels, int(self.tokenizer.pad_token_id))
             shares = logprobs.log_softmax(-1).exp().tolist()
             yield [
                 (index, _likeliest(candidates, share, len(prompts[index])))
                 for index, share in zip(batch, shares, strict=True)
             ]
 
-    def _write(self, prompts: list[list[int]], most: int) -> Iterator[list[tuple[int, Answer]]]:
+    def _write(self, prompts: list[list[int]], most: int | None) -> Iterator[list[tuple[int, Answer]]]:
         sampling = Sampling(max_tokens=self.max_new_tokens)
-        rows = _fitting(prompts, self.max_new_tokens, most)
-        for batch in generate(self.model, self.tokenizer, prompts, sampling, rows):
+        rows = most or TEXT_ROWS[self.model.device.type]
+        for batch in generate(self.model, self.tokenizer, prompts, sampling, rows, TOKENS):
             self.cut += sum(not text.finished for text in batch)
             yield [(text.index, Answer(text.text, text.tokens)) for text in batch]
 
@@ -118,11 +131,6 @@ class Asker:
         if candidates not in self.labels:
             self.labels[candidates] = label_ids(self.tokenizer, candidates)
         return self.labels[candidates]
-
-
-def _fitting(prompts: Sequence[Sequence[int]], tail: int, most: int) -> int:
-    """Rows of a batch: `most`, or as many of the longest prompt with `tail` more tokens as fit in memory."""
-    return max(1, min(most, TOKENS // (max(map(len, prompts)) + tail)))
 
 
 def _likeliest(candidates: Sequence[str], shares: Sequence[float], tokens: int) -> Answer:

@@ -21,6 +21,7 @@ def all_charts(document: Mapping[str, Any], training: Mapping[str, Any]) -> list
         confusion(document),
         reliability(document),
         loss_curve(training),
+        validation_curve(training),
     ]
     return [chart for chart in drawn if chart]
 
@@ -111,16 +112,43 @@ def loss_curve(training: Mapping[str, Any]) -> Chart | None:
     ]
     if len(points) < 2:
         return None
-    canvas = Canvas(WIDTH, 260, "Training loss of the student")
-    x = Axis(points[0][0], points[-1][0], 48, WIDTH - 10)
-    y = Axis(0, 1.05 * max(loss for _, loss in points), 216, 10)
-    grid_y(canvas, y, 48, WIDTH - 10, lambda value: f"{value:g}")
-    for tick in x.ticks(5):
-        canvas.text(x(tick), 233, f"{tick:g}", "tick", "middle")
-    canvas.text((48 + WIDTH) / 2, 254, "optimiser step", "axis", "middle")
+    span = (0.0, 1.05 * max(loss for _, loss in points))
+    canvas, x, y = _by_time("Training loss of the student", points, span, "optimiser step")
     canvas.path([(x(step), y(loss)) for step, loss in points], "curve faint")
     canvas.path([(x(step), y(loss)) for step, loss in _smooth(points)], "curve student")
     return Chart("Training loss", "The student's loss by step; the strong line is a running mean.", canvas)
+
+
+def validation_curve(training: Mapping[str, Any]) -> Chart | None:
+    """The student's figure on the validation rows after each epoch, and the epoch that was kept."""
+    history = [point for point in training.get("validation") or () if isinstance(point, dict)]
+    name = next((key for point in history for key in point if key != "epoch"), "")
+    points = [(float(point["epoch"]), float(point[name])) for point in history if "epoch" in point and name in point]
+    if len(points) < 2:
+        return None
+    canvas, x, y = _by_time(f"Validation {name} by epoch", points, padded([value for _, value in points]), "epoch")
+    canvas.path([(x(epoch), y(value)) for epoch, value in points], "curve student")
+    for epoch, value in points:
+        kept = epoch == training.get("best_epoch")
+        canvas.circle(x(epoch), y(value), 6 if kept else 3, "student", f"epoch {epoch:g}: {value:.4g}")
+    caption = (
+        "The student's figure on the validation rows after each epoch; the large point is the epoch that was kept."
+    )
+    return Chart(f"Validation: {name.replace('_', ' ')}", caption, canvas)
+
+
+def _by_time(
+    label: str, points: Sequence[tuple[float, float]], span: tuple[float, float], unit: str
+) -> tuple[Canvas, Axis, Axis]:
+    """A canvas with its axes for values by step or epoch."""
+    canvas = Canvas(WIDTH, 260, label)
+    x, y = Axis(points[0][0], points[-1][0], 48, WIDTH - 10), Axis(*span, 216, 10)
+    grid_y(canvas, y, 48, WIDTH - 10, lambda value: f"{value:g}")
+    for tick in x.ticks(5):
+        if tick == round(tick):
+            canvas.text(x(tick), 233, f"{tick:g}", "tick", "middle")
+    canvas.text((48 + WIDTH) / 2, 254, unit, "axis", "middle")
+    return canvas, x, y
 
 
 def _smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -174,6 +174,7 @@ def _majority_share(joined: Joined) -> float | None:
 def _provenance(arguments: Arguments, test: HeldOut) -> dict[str, Any]:
     settings = arguments.settings
     return {
+        "command": arguments.command,
         "test_sha256": test.digest,
         "task": arguments.task_text,
         "seed": settings.seed,

@@ -66,7 +66,7 @@ def confusion(document: Mapping[str, Any]) -> Chart | None:
     for j, answer in enumerate(columns):
         x, y = left + cell * (j + 0.5), top + cell * len(rows) + 12
         canvas.parts.append(f'<g transform="translate({x:.1f} {y:.1f}) rotate(-35)">')
-        canvas.text(0, 0, _cut(answer, 12), "small", "end")
+        canvas.text(0, 0, _cut(answer, 15), "small", "end")
         canvas.parts.append("</g>")
     return Chart("Confusion of the student", "Rows of the test set; the darker, the larger the label's share.", canvas)
 

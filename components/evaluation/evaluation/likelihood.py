@@ -10,11 +10,11 @@ import torch
 if TYPE_CHECKING:
     from evaluation.answering import Asker
 
-from evaluation.answering import BATCH
 from shared.chat import answer_ids
 from shared.generate import length_batches
 from shared.rows import Row
 
+BATCH = 16
 CELLS = 1 << 26  # logits held at once: 256 MiB
 
 Likelihood = tuple[float, int, int]

@@ -47,9 +47,15 @@ def write_page(
         "sections": [
             ("Data", list(facts({key: value for key, value in data.items() if key not in ("splits", "problems")}))),
             ("Asking the teacher", list(facts(stored.usage if stored else {}))),
-            ("Training", list(facts({key: value for key, value in training.items() if key != "loss"}))),
+            (
+                "Training",
+                list(facts({key: value for key, value in training.items() if key not in ("loss", "validation")})),
+            ),
             ("Lineage", list(facts(document["lineage"]))),
-            ("How to reproduce", list(facts(document["provenance"]))),
+            (
+                "How to reproduce",
+                list(facts({key: value for key, value in document["provenance"].items() if key != "command"})),
+            ),
         ],
     }
     text = render(context)
@@ -88,7 +94,7 @@ def _shown(item: object) -> str:
     if isinstance(item, int):
         return f"{item:,}"
     if isinstance(item, float):
-        return f"{item:,.4g}"
+        return f"{item:,.0f}" if abs(item) >= 1000 else f"{item:.4g}"
     if isinstance(item, list):
         texts = [entry if isinstance(entry, str) else json.dumps(entry, ensure_ascii=False) for entry in item]
         return "\n".join(texts[:LISTED]) + (f"\n… and {len(texts) - LISTED} more" if len(texts) > LISTED else "")

@@ -10,7 +10,7 @@ from evaluation.figures import AGAINST
 from evaluation.metrics import LATENCY, PERCENT
 from evaluation.wording import (
     IN_PROCESS,
-    ROLE_NAMES,
+    SHORT_NAMES,
     amount,
     count,
     milliseconds,
@@ -83,7 +83,7 @@ def reduction_rows(document: Mapping[str, Any]) -> list[Line]:
         "weight_bytes": ("Memory (weights)", size),
         "peak_memory_bytes": ("Peak memory", size),
         "inference_time_ms": ("Inference time (median)", milliseconds),
-        "rows_per_s": ("Throughput (batch 16, rows/s)", rate),
+        "rows_per_s": ("Throughput (in batches, rows/s)", rate),
     }
     headline = document["headline"]
     shown[headline] = (title(headline), lambda value: amount(headline, value))
@@ -100,7 +100,7 @@ def reduction_rows(document: Mapping[str, Any]) -> list[Line]:
 
 def comparison_columns(document: Mapping[str, Any]) -> dict[str, str]:
     """Whom the student is compared with: the comparisons that some metric has, with their headings."""
-    headings = {key: ROLE_NAMES[role] for key, role in AGAINST.items()} | {"retention": "kept of the teacher"}
+    headings = {key: SHORT_NAMES[role] for key, role in AGAINST.items()} | {"retention": "kept of the teacher"}
     return {key: name for key, name in headings.items() if any(key in m for m in document["comparisons"].values())}
 
 
@@ -162,7 +162,7 @@ def _cost_rows(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
         yield Line(f"Latency {key}", IN_PROCESS, shown, "" if place else "Cost of running")
     yield from _first_token(contenders)
     yield Line("Tokens per second", "batch 1", cells(rate, "tokens_per_s"))
-    yield Line("Rows per second", "batch 16", cells(rate, "rows_per_s"))
+    yield Line("Rows per second", "in batches", cells(rate, "rows_per_s"))
     yield from _queries(contenders)
     if any(contender.get("usd_per_1000_requests") is not None for contender in contenders):
         asked = [contender.get("usd_per_1000_requests") for contender in contenders]
@@ -217,9 +217,9 @@ def _kept(document: Mapping[str, Any]) -> Iterator[Card]:
     kept, name = document["retention"], document["headline"]
     if kept:
         teacher = document["contenders"]["teacher"]["metrics"][name]
-        of = f"of {amount(name, teacher['value'])}"
         interval = percent_span(kept)
-        yield Card("Kept of the teacher", percent(kept["value"]), f"{interval} {of}" if interval else of)
+        note = f"of its {amount(name, teacher['value'])}" + (f", interval {interval}" if interval else "")
+        yield Card("Kept of the teacher", percent(kept["value"]), note)
 
 
 def _gain(document: Mapping[str, Any]) -> Card | None:

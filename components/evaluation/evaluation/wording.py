@@ -107,4 +107,7 @@ def money(value: float) -> str:
 
 
 def rate(value: float) -> str:
+    """`1.65 M`, `835 k`, `2,615`, `7.31`."""
+    if value >= 99_950:
+        return f"{value / 1e3:.3g}\u00a0k" if value < 999_500 else f"{value / 1e6:.3g}\u00a0M"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

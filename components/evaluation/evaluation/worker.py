@@ -22,6 +22,7 @@ from shared.rows import Row, read_rows, write_json, write_jsonl
 from shared.tasks import Rejected, Task, load_task
 from shared.weights import load_model, load_tokenizer, locate
 
+TIMED = 64  # rows that a model whose answers are stored answers again, for its throughput
 CHUNK = 512  # rows held at once; batches of one length are made within a chunk
 
 
@@ -41,7 +42,7 @@ def main(text: str) -> None:
 
 def run(job: Job) -> dict[str, Any]:
     """The cost of running the contender; its answers are written on the way."""
-    from evaluation.answering import BATCH, Asker
+    from evaluation.answering import Asker
     from evaluation.cost import BATCHES, measure, memory_baseline, queries_per_hour
 
     print(f"evaluating {job.contender.role}: {job.contender.name}", flush=True)
@@ -56,7 +57,7 @@ def run(job: Job) -> dict[str, Any]:
     many = list(evenly(read_rows(test), count, max(BATCHES)))
     cost["queries_per_hour"] = queries_per_hour(asker, many, cost["latency_ms"])
     if not contender.asked:
-        sample = list(evenly(read_rows(test), count, 4 * BATCH))
+        sample = list(evenly(read_rows(test), count, TIMED))
         return cost | {"rows_per_s": len(sample) / asker.timed(sample)[1]}
     asker.truncated = asker.cut = 0  # what was only timed does not count
     seconds = write_answers(Path(job.answers), asker, test, count)

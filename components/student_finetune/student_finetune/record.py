@@ -6,7 +6,6 @@ import hashlib
 import platform
 import resource
 import sys
-from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +14,10 @@ import torch
 
 from shared.rows import write_json
 from shared.scratch import Recipe
+from student_finetune import ranks
+from student_finetune.history import History
 from student_finetune.settings import Distillation, Hyperparameters
 from student_finetune.students import Student
-from student_finetune.train import History
 
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate")
 
@@ -32,15 +32,18 @@ def write_record(
     data: Path,
     student: Student,
     history: History,
+    coverage: float | None = None,
 ) -> None:
     """Write training.json.
 
+    `coverage` is the share of the answers' tokens for which an endpoint's log probabilities were of use.
     `trained_tokens` are the answers' tokens over all epochs; `tokens_per_s` counts prompts too, padding never.
     """
     write_json(
         folder / "training.json",
         {
-            **asdict(distillation),
+            **distillation.to_json(),
+            "coverage": coverage,
             "student": name or "scratch",
             "from_scratch": recipe is not None,
             "seed": chosen.seed,
@@ -57,16 +60,30 @@ def write_record(
             "seconds": round(history.seconds, 2),
             "peak_memory_bytes": peak_memory_bytes(),
             "parameters": sum(parameter.numel() for parameter in student.model.parameters()),
-            "data_hash": data_hash(data / f"{split}.jsonl" for split in ("train", "validation")),
-            "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+            **({"kept_layers": student.kept_layers} if student.kept_layers else {}),
+            "data_hash": data_hash(data),
+            "device": device(),
+            "precision": history.precision,
+            "processes": ranks.world(),
+            "sharded": history.sharded,
+            "resumed_at": history.resumed_at,
+            "versions": versions(),
         },
     )
 
 
-def data_hash(files: Iterable[Path]) -> str:
-    """SHA-256 over the files that exist, name and content."""
+def device() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+
+
+def data_hash(data: Path) -> str:
+    """SHA-256 over the row files that exist, name and content."""
     digest = hashlib.sha256()
-    for file in files:
+    for file in (data / "train.jsonl", data / "validation.jsonl"):
         if file.exists():
             content = file.read_bytes()
             digest.update(f"{file.name} {len(content)}\n".encode() + content)

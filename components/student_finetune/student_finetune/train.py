@@ -1,59 +1,89 @@
-"""The training run: transformers' Trainer with this component's loss, checkpoint choice and progress lines."""
+"""The training run: transformers' Trainer with this component's loss, batches and checkpoints."""
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from shared.errors import ComponentError
-from shared.progress import Progress
+from shared.tracking import Tracker
 from shared.weights import fast_dtype
+from student_finetune import ranks
+from student_finetune.batches import StepBatches
+from student_finetune.callbacks import BestEpoch, Keeper, Report
+from student_finetune.checkpoints import Checkpoints, read_history
 from student_finetune.collate import Collator
 from student_finetune.data import Example
-from student_finetune.losses import Objective, item_counts
-from student_finetune.selected import selected_logits
+from student_finetune.history import History
 from student_finetune.settings import Hyperparameters
+from student_finetune.sharding import gather, is_sharded, is_worthwhile, shard
+from student_finetune.signals import Objective
+from student_finetune.state import load_optimizer, load_random, load_weights, save_state
 from student_finetune.students import LARGE, Student
 from student_finetune.validation import Validation
 
+FILLER = "filler"
+"""Marks a batch that keeps a process in step with the others and teaches nothing."""
 
-@dataclass
-class History:
-    """What happened, for training.json."""
 
-    steps: int = 0
-    trained_tokens: int = 0
-    seen_tokens: int = 0
-    seconds: float = 0.0
-    loss: list[dict[str, float]] = field(default_factory=list)
-    validation: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
+class Loader(DataLoader[dict[str, torch.Tensor]]):
+    """Batches of one process; Trainer says which epoch they are of."""
+
+    def set_epoch(self, epoch: int) -> None:
+        self.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
 
 
 class DistillationTrainer(Trainer):
-    """`Trainer` whose loss is a sum of terms, each divided by its items in the whole optimiser step."""
+    """`Trainer` whose loss is a sum of terms, each divided by its items in the whole optimiser step.
+
+    Whole means all batches of all processes.  Torch takes the mean of the processes' gradients, so each process
+    multiplies its loss by their number.
+    """
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, objective: Objective, history: History, **options: Any) -> None:
+    def __init__(self, objective: Objective, report: Report, batches: StepBatches, **options: Any) -> None:
         super().__init__(**options)
         self.objective: Objective = objective
-        self.history: History = history
+        self.report: Report = report
+        self.batches: StepBatches = batches
+        self.add_callback(report)
+        self.remove_callback(PrinterCallback)
+        if is_sharded(self.model):  # accelerate would wrap it for data parallelism, and shards on GPUs only
+            self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
+
+    def get_train_dataloader(self) -> Loader:
+        shortest = min(self.train_dataset, key=len)  # type: ignore[arg-type]
+        collate: Any = self.data_collator
+
+        def laid_out(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+            batch: dict[str, torch.Tensor] = collate(examples or [shortest])
+            return batch if examples else batch | {FILLER: torch.ones(1)}
+
+        return Loader(
+            self.train_dataset,  # type: ignore[arg-type]
+            batch_sampler=self.batches,
+            collate_fn=laid_out,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Any]:
-        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        counts = [item_counts(batch) for batch in batches]
-        return batches, {name: sum(count[name] for count in counts) for name in counts[0]} if counts else {}
+        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        counts = [self.objective.items(batch) for batch in batches if FILLER not in batch]
+        names = sorted(self.objective.items(batches[0]))
+        found = ranks.total([sum(count[name] for count in counts) for name in names])
+        return batches, dict(zip(names, found, strict=True))
 
     def compute_loss(
         self,
@@ -62,84 +92,35 @@ class DistillationTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> torch.Tensor:
-        terms = self.objective.terms(selected_logits(model, inputs), inputs)
-        loss = torch.stack([term / num_items_in_batch[name] for name, term in terms.items()]).sum()
-        if not torch.isfinite(loss):
-            raise ComponentError(
-                f"the loss is not a number at step {self.state.global_step + 1}: lower hyperparameters.learning_rate"
-            )
-        self.history.trained_tokens += len(inputs["answer_tokens"])
-        return loss
+        terms = self.objective.terms(model, inputs, self.state.global_step / max(1, self.state.max_steps))
+        teaches = FILLER not in inputs
+        shares = [term / max(num_items_in_batch[name], 1) for name, term in terms.items()]
+        loss = torch.stack(shares).sum() * teaches
+        self.report.loss += loss.detach()  # type: ignore[assignment]
+        self.report.tokens += len(inputs["answer_tokens"]) * teaches
+        return loss * ranks.world()
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int]:
-        # rows of like length share a batch, so little of it is padding
-        window = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(window, lengths=[len(example) for example in self.train_dataset])  # type: ignore
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_state(folder, model, self.optimizer, self.lr_scheduler)
+            if ranks.is_main():
+                self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+        except (OSError, RuntimeError) as error:  # torch says RuntimeError when a disk is full
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+            raise ComponentError(f"cannot write the checkpoint {folder}: {reason}") from None
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_weights(Path(resume_from_checkpoint), model or self.model)
 
-class Report(TrainerCallback):
-    """Progress lines, and the losses for the record."""
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint:
+            load_optimizer(Path(checkpoint), self.optimizer, self.lr_scheduler)
 
-    def __init__(self, history: History, tokens_per_epoch: int) -> None:
-        self.history, self.tokens_per_epoch = history, tokens_per_epoch
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.started = time.monotonic()
-        self.progress = Progress(state.max_steps, "steps")
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.history.steps = state.global_step
-        self.history.seen_tokens = round(self.tokens_per_epoch * float(state.epoch or 0))
-        self.history.seconds = time.monotonic() - self.started
-        self.progress.advance(tokens_per_s=round(self.history.seen_tokens / max(self.history.seconds, 1e-9)))
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Mapping[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        if logs and "loss" in logs:
-            self.history.loss.append({"step": state.global_step, "loss": round(logs["loss"], 5)})
-            self.progress.facts["loss"] = logs["loss"]
-
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.progress.print()
-
-
-class BestEpoch(TrainerCallback):
-    """Scores the student after each epoch and keeps the weights of the best; of equals, the later."""
-
-    def __init__(self, validation: Validation, history: History, patience: int | None) -> None:
-        self.validation, self.history, self.patience = validation, history, patience
-        self.best: float | None = None
-        self.stale = 0
-        self.weights: dict[str, torch.Tensor] = {}
-
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
-    ) -> None:
-        epoch, name = round(float(state.epoch or 0)), self.validation.metric
-        model.eval()
-        score = self.validation.score(model)
-        self.history.validation.append({"epoch": epoch, name: round(score, 6)})
-        print(f"epoch {epoch}: validation {name} {score:.4f}", flush=True)
-        signed = self.validation.sign * score
-        self.stale = 0 if self.best is None or signed > self.best else self.stale + 1
-        if self.best is None or signed >= self.best:
-            self.best, self.history.best_epoch = signed, epoch
-            self.weights = {k: p.detach().to("cpu", copy=True) for k, p in _trained(model)}
-        if self.patience is not None and self.stale >= self.patience:
-            print(f"no better for {self.stale} epochs: training stops", flush=True)
-            control.should_training_stop = True
-
-    def restore(self, model: Any) -> None:
-        """Give the model the best epoch's weights."""
-        with torch.no_grad():
-            for name, parameter in _trained(model):
-                parameter.copy_(self.weights[name])
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint:
+            load_random(Path(checkpoint))
 
 
 def train(
@@ -149,37 +130,60 @@ def train(
     chosen: Hyperparameters,
     validation: Validation | None,
     scratch: Path,
+    checkpoints: Checkpoints | None = None,
+    tracker: Tracker | None = None,
 ) -> History:
-    """Train `student.model` in place and leave it with its best epoch's weights."""
-    history = History()
+    """Train `student.model` in place and leave it with its best epoch's weights.
+
+    With `checkpoints` it goes on from the last one, if any, and leaves one when it is stopped by SIGTERM.
+    """
+    latest = checkpoints.latest() if checkpoints else None
+    history = read_history(latest) if latest else History()
     best = BestEpoch(validation, history, chosen.patience) if validation else None
-    callbacks: list[TrainerCallback] = [Report(history, sum(map(len, examples)))]
+    keeper = Keeper(checkpoints, chosen.checkpoint_minutes, history, best) if checkpoints else None
+    lengths = [len(example) for example in examples]
+    accumulation = chosen.gradient_accumulation_steps
+    batches = StepBatches(lengths, chosen.batch_size, accumulation, chosen.seed, ranks.rank(), ranks.world())
+    arguments = training_arguments(student, batches, chosen, checkpoints.own if checkpoints else scratch)
+    history.precision = "bfloat16" if arguments.bf16 else "float32"
+    history.sharded = is_worthwhile(student.model, chosen)
+    if history.sharded:
+        shard(student.model, arguments.bf16)  # onto the GPUs, where there are any
     trainer = DistillationTrainer(
         objective,
-        history,
+        Report(history, sum(lengths), tracker),
+        batches,
         model=student.model,
-        args=training_arguments(student, len(examples), chosen, scratch),
+        args=arguments,
         train_dataset=examples,
         data_collator=Collator(int(student.tokenizer.pad_token_id), next(student.model.parameters()).dtype),
-        callbacks=callbacks + ([best] if best else []),
+        callbacks=[callback for callback in (best, keeper) if callback],  # the checkpoint has the epoch's score in it
     )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    if latest:
+        print(f"going on from step {history.steps}", flush=True)
+        history.resumed_at.append(history.steps)
+        if best:
+            best.load(latest)
+    with keeper or contextlib.nullcontext():
+        trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     if best:
         best.restore(student.model)
     else:
         history.best_epoch = chosen.num_epochs
     student.model.train(False)
+    if is_sharded(student.model):
+        gather(student.model)
     return history
 
 
-def training_arguments(student: Student, rows: int, chosen: Hyperparameters, scratch: Path) -> TrainingArguments:
-    steps = -(-rows // (chosen.batch_size * chosen.gradient_accumulation_steps)) * chosen.num_epochs
+def training_arguments(
+    student: Student, batches: StepBatches, chosen: Hyperparameters, folder: Path
+) -> TrainingArguments:
     parameters = sum(parameter.numel() for parameter in student.model.parameters())
     arguments = TrainingArguments(
-        output_dir=str(scratch),
+        output_dir=str(folder),
         per_device_train_batch_size=chosen.batch_size,
-        gradient_accumulation_steps=chosen.gradient_accumulation_steps,
+        gradient_accumulation_steps=batches.passes,
         num_train_epochs=chosen.num_epochs,
         learning_rate=chosen.learning_rate,
         lr_scheduler_type="cosine",
@@ -190,17 +194,14 @@ def training_arguments(student: Student, rows: int, chosen: Hyperparameters, scr
         seed=chosen.seed,
         bf16=parameters > LARGE and fast_dtype() is torch.bfloat16,
         use_cpu=not torch.cuda.is_available(),
-        logging_steps=max(1, steps // 100),
+        logging_strategy="no",
         logging_nan_inf_filter=False,
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # one process drives one device; DataParallel is not used
     return arguments
-
-
-def _trained(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)

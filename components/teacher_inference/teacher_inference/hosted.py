@@ -103,8 +103,8 @@ class _Model:
     def _labels(self, candidates: tuple[str, ...], prompts: Sequence[Prompt]) -> Iterator[list[tuple[str, Answer]]]:
         import torch
 
+        from shared.beginning import Continued, common_beginning
         from shared.labels import label_ids, label_logprobs
-        from teacher_inference.beginning import Continued, common_beginning
 
         labels = label_ids(self.tokenizer, candidates)
         if len({tuple(ids) for ids in labels}) < len(labels) or not all(labels):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from shared.errors import ComponentError, InvalidInput, Problem
+from shared.examples import read_examples
 from shared.tasks import LabelTask, Task, load_task
-from teacher_inference.questions import Questions, read_examples
+from teacher_inference.questions import Questions
 from teacher_inference.runner import Runner
 from teacher_inference.settings import EndpointSettings, Limits, Sampling
 from teacher_inference.store import Store
@@ -72,7 +73,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         problems.append(Problem("exactly one of --endpoint, --teacher-folder and --teacher-id is needed"))
     if not given.data.is_dir():
         problems.append(Problem("is no folder", str(given.data)))
-    if given.probabilities and task:
+    if given.probabilities == "labels" and task:
         problems.extend(_without_probabilities(task))
     if problems or not (task and sampling and limits):
         raise InvalidInput(*problems)
@@ -85,7 +86,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         task=task,
         sampling=sampling,
         limits=limits,
-        probabilities=given.probabilities,
+        probabilities=given.probabilities != "none",
         responses=given.responses,
         answers=given.answers,
     )
@@ -101,16 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", required=True)
     parser.add_argument("--sampling", default="{}")
     parser.add_argument("--limits", default="{}")
-    parser.add_argument("--probabilities", type=_boolean, default=False)
+    parser.add_argument("--probabilities", choices=("none", "labels", "tokens"), default="none")
     parser.add_argument("--responses", type=Path, required=True)
     parser.add_argument("--answers", type=Path, required=True)
     return parser
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
-    return text.lower() == "true"
 
 
 def _checked(read: Callable[[str], T], text: str, problems: list[Problem]) -> T | None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +15,7 @@ from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
 
 TOKENIZER = train_tokenizer(["one two three four"] * 4, 300)
 RECIPE = Recipe(hidden_size=32, num_layers=1, num_heads=2, intermediate_size=48, vocab_size=300)
+LONG = Sampling(max_tokens=20)
 PROMPTS = [[70], [71, 72, 73], [74, 75], [76] * 9]
 
 
@@ -22,8 +27,24 @@ def model(scale: float = 8.0) -> Any:
     return made
 
 
-def answers(rows: int, sampling: Sampling, made: Any) -> list[Generated]:
-    found = [answer for batch in generate(made, TOKENIZER, PROMPTS, sampling, rows) for answer in batch]
+def ending() -> tuple[Any, list[tuple[int, int]]]:
+    """A model that ends some answers early, and the (rows, tokens) that it reads each time."""
+    made = model()
+    bias = torch.zeros(len(TOKENIZER))
+    bias[TOKENIZER.eos_token_id] = 2
+    read: list[tuple[int, int]] = []
+    made.lm_head.register_forward_hook(lambda layer, inputs, output: output + bias)
+    made.model.embed_tokens.register_forward_hook(lambda layer, inputs, output: read.append(tuple(inputs[0].shape)))
+    return made, read
+
+
+def some_prompts(beginning: Sequence[int] = ()) -> list[list[int]]:
+    draw = random.Random(0)
+    return [[*beginning, *(draw.randrange(70, 250) for _ in range(draw.randrange(2, 12)))] for _ in range(12)]
+
+
+def answers(rows: int, sampling: Sampling, made: Any, prompts: Sequence[Sequence[int]] = PROMPTS) -> list[Generated]:
+    found = [answer for batch in generate(made, TOKENIZER, prompts, sampling, rows) for answer in batch]
     return sorted(found, key=lambda answer: answer.index)
 
 
@@ -36,9 +57,49 @@ def test_batches_hold_every_prompt_once_and_the_longest_first(lengths: list[int]
     assert all(len(batch) <= rows for batch in batches)
 
 
+@given(st.lists(st.integers(1, 50), max_size=60), st.integers(1, 200), st.integers(0, 5))
+def test_a_batch_of_several_holds_no_more_tokens_than_asked(lengths: list[int], tokens: int, tail: int) -> None:
+    batches = list(length_batches([[0] * length for length in lengths], tokens=tokens, tail=tail))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * (lengths[batch[0]] + tail) <= tokens
+    for batch, _ in pairwise(batches):  # and no fewer than fit
+        assert (len(batch) + 1) * (lengths[batch[0]] + tail) > tokens
+
+
 def test_a_batch_answers_as_each_prompt_alone() -> None:
     made = model()
     assert answers(4, Sampling(max_tokens=6), made) == answers(1, Sampling(max_tokens=6), made)
+
+
+def test_rows_that_finish_leave_the_batch_and_change_no_other() -> None:
+    made, read = ending()
+    together = answers(12, LONG, made, some_prompts())
+    rows = [count for count, _ in read]
+    assert rows[0] == 12
+    assert rows == sorted(rows, reverse=True)
+    assert rows[-1] == 8
+    lengths = {answer.tokens for answer in together}
+    assert min(lengths) < 4
+    assert max(lengths) == LONG.max_tokens
+    assert together == answers(1, LONG, made, some_prompts())
+
+
+def test_a_model_whose_memory_cannot_lose_rows_writes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = ending()
+    expected = answers(1, LONG, made, some_prompts())
+    monkeypatch.setattr("shared.generate.forgets_rows", lambda cache: False)
+    assert answers(12, LONG, made, some_prompts()) == expected
+
+
+def test_what_all_prompts_begin_with_is_read_once() -> None:
+    made, read = ending()
+    prompts = some_prompts(beginning=[80 + place for place in range(30)])
+    expected = [answer for index in range(12) for answer in answers(1, LONG, made, [prompts[index]])]
+    read.clear()
+    found = answers(12, LONG, made, prompts)
+    assert read[:2] == [(1, 30), (12, max(map(len, prompts)) - 30)]
+    assert [(answer.text, answer.tokens) for answer in found] == [(each.text, each.tokens) for each in expected]
 
 
 def test_greedy_takes_the_likeliest_token() -> None:

@@ -9,17 +9,20 @@ from transformers import TrainerCallback
 
 from shared.errors import ComponentError
 from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
+from student_finetune.batches import StepBatches
+from student_finetune.callbacks import BestEpoch, Report
 from student_finetune.collate import Collator
 from student_finetune.data import Example
-from student_finetune.losses import Objective
+from student_finetune.history import History
 from student_finetune.settings import Hyperparameters
+from student_finetune.signals import LabelProbabilities, Objective
 from student_finetune.students import Student
-from student_finetune.train import BestEpoch, DistillationTrainer, History, train, training_arguments
+from student_finetune.train import DistillationTrainer, train, training_arguments
 
 TOKENIZER = train_tokenizer(["one two"] * 4, 300)
 PAD, END = int(TOKENIZER.pad_token_id), int(TOKENIZER.eos_token_id)
 CONFIG = make_config(Recipe(32, 1, 2, 48, 300), TOKENIZER)
-OBJECTIVE = Objective(temperature=2.0, weight=0.6)
+OBJECTIVE = Objective((LabelProbabilities(TOKENIZER, 2.0),), {"response": 0.4, "label_logits": 0.6})
 ROWS = [  # answers of 1 to 6 tokens, with and without teacher
     Example([7] * 3, [20, END], ((20,), (21, 22)), (-0.1, -2.4)),
     Example([8] * 12, [21, 22, 23, 24, 25, END]),
@@ -45,11 +48,13 @@ def first_gradient(folder: Path, accumulation: int) -> dict[str, torch.Tensor]:
     """Of the one step over ROWS, cut into `accumulation` batches.  Unclipped: clipping would hide a wrong scale."""
     learner, gradients = student(), Gradients()
     chosen = settings(batch_size=4 // accumulation, gradient_accumulation_steps=accumulation)
-    arguments = training_arguments(learner, len(ROWS), chosen, folder)
+    batches = StepBatches([len(row) for row in ROWS], chosen.batch_size, accumulation, chosen.seed)
+    arguments = training_arguments(learner, batches, chosen, folder)
     arguments.max_grad_norm = 0.0
     DistillationTrainer(
         OBJECTIVE,
-        History(),
+        Report(History(), 0),
+        batches,
         model=learner.model,
         args=arguments,
         train_dataset=ROWS,

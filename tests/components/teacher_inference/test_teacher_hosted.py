@@ -9,18 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from teacher_bench import CHAT, Bench
 
 from shared.chat import answer_ids, prompt_ids
 from shared.errors import InvalidInput, NotFound
-from shared.labels import label_logprobs
 from shared.rows import Row, read_rows
 from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
 from shared.tasks import load_task
 from shared.weights import load_model, load_tokenizer
-from teacher_inference.beginning import Continued, common_beginning
 from teacher_inference.fingerprint import fingerprint
 from teacher_inference.hosted import Prompt, token_batches
 from teacher_inference.main import main
@@ -152,34 +150,6 @@ def test_the_fingerprint_is_of_weights_not_of_notes(folder: Path, tmp_path: Path
     changed[-1] ^= 1  # one bit of one weight: same header, same size
     weights.write_bytes(changed)
     assert fingerprint(copy) != fingerprint(folder)
-
-
-@given(st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=12), min_size=1, max_size=5))
-def test_the_common_beginning_is_common_and_leaves_something(tails: list[list[int]]) -> None:
-    start = [9] * 10
-    prompts = [start + tail for tail in tails]
-    found = common_beginning(prompts)
-    assert len(found) >= 10 or any(len(tail) == 0 for tail in tails)
-    for prompt in prompts:
-        assert prompt[: len(found)] == found
-        assert len(prompt) > len(found)
-    assert common_beginning(tails) == [] or len(common_beginning(tails)) >= 8
-
-
-@given(
-    st.lists(st.integers(6, 250), min_size=8, max_size=20),
-    st.lists(st.lists(st.integers(6, 250), min_size=1, max_size=9), min_size=1, max_size=4),
-    st.lists(st.lists(st.integers(6, 250), min_size=1, max_size=4), min_size=2, max_size=4),
-)
-@settings(max_examples=20)
-def test_a_continued_model_equals_the_model_on_the_whole(
-    folder: Path, start: list[int], rests: list[list[int]], labels: list[list[int]]
-) -> None:
-    model = load_model(str(folder), torch.float32)
-    with torch.inference_mode():
-        continued: Any = Continued.of(model, start)
-        whole = label_logprobs(model, [start + rest for rest in rests], labels, 0)
-        torch.testing.assert_close(label_logprobs(continued, rests, labels, 0), whole, rtol=1e-3, atol=1e-2)
 
 
 @given(st.lists(st.integers(1, 50), max_size=60), st.integers(1, 200), st.integers(0, 5))

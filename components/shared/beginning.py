@@ -1,4 +1,4 @@
-"""What all prompts of a task begin with (the instruction, the solved examples) is read by the model once."""
+"""What all prompts of a task begin with (template, instruction, solved examples) is read by the model once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -16,11 +16,28 @@ SHORTEST = 8  # tokens for which the detour pays
 
 
 def common_beginning(prompts: Sequence[Sequence[int]]) -> list[int]:
-    """The longest beginning that all prompts share and that leaves each at least one token; [] when it is short."""
+    """The longest beginning that all prompts share and that leaves each at least one token.
+
+    [] when it is short, or when there is one prompt only, which gains nothing.
+    """
+    if len(prompts) < 2:
+        return []
     first, last = min(map(list, prompts)), max(map(list, prompts))  # in dictionary order: all others lie between
     shared = [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
     length = min(len(shared), *(len(ids) - 1 for ids in prompts))
     return shared[:length] if length >= SHORTEST else []
+
+
+def remembers_all(cache: Any) -> bool:
+    """Whether a model's cache is the keys and values of all tokens and nothing else."""
+    layers = getattr(cache, "layers", ())
+    return bool(layers) and all(type(layer) is DynamicLayer and layer.keys is not None for layer in layers)
+
+
+def forgets_rows(cache: Any) -> bool:
+    """Whether rows can be taken out of a model's cache."""
+    layers = getattr(cache, "layers", ())
+    return bool(layers) and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
 class Continued:
@@ -41,10 +58,9 @@ class Continued:
             return None
         ids = torch.tensor([list(beginning)], device=model.device)
         cache = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
-        kept = [layer for layer in getattr(cache, "layers", ()) if type(layer) is DynamicLayer]
-        states = [(layer.keys, layer.values) for layer in kept if layer.keys is not None and layer.values is not None]
-        whole = states and len(states) == len(cache.layers) == model.config.num_hidden_layers
-        return Continued(model, states) if whole else None
+        if not remembers_all(cache) or len(cache.layers) != model.config.num_hidden_layers:
+            return None
+        return Continued(model, [(layer.keys, layer.values) for layer in cache.layers])
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         return self.model.parameters()
@@ -53,13 +69,18 @@ class Continued:
         self, *, input_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor, **rest: Any
     ) -> Any:
         """`attention_mask` is [rows, width] of ones and zeros, or additive and [rows, 1, width, width]."""
-        cache = DynamicCache()
-        for index, (keys, values) in enumerate(self.layers):
-            cache.update(keys.expand(len(input_ids), -1, -1, -1), values.expand(len(input_ids), -1, -1, -1), index)
         seen = 1 if attention_mask.dim() == 2 else 0
         shape = (*attention_mask.shape[:-1], self.length)
         mask = torch.cat([attention_mask.new_full(shape, seen), attention_mask], dim=-1)
         positions = position_ids + self.length
+        cache = self.cache(len(input_ids))
         return self.model(
             input_ids=input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, **rest
         )
+
+    def cache(self, rows: int) -> DynamicCache:
+        """The state after the beginning, for `rows` rows."""
+        made = DynamicCache()
+        for index, (keys, values) in enumerate(self.layers):
+            made.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), index)
+        return made

@@ -1,0 +1,160 @@
+"""A run that was stopped, begun again: it ends with the same bytes as one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from shared.errors import ComponentError
+from student_finetune import train as training
+from student_finetune.checkpoints import Checkpoints, weights_hash
+from student_finetune.history import History
+from student_finetune.main import main
+
+Arguments = Callable[..., list[str]]
+OPTIONS = {"num_epochs": 3, "batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 0.01}
+TIMES = {"seconds", "tokens_per_s", "peak_memory_bytes", "resumed_at"}
+
+
+class PowerCut(Exception):
+    pass
+
+
+def outcome(folder: Path) -> tuple[bytes, dict[str, Any]]:
+    """The weights, and what the record says of everything but time."""
+    facts = json.loads((folder / "training.json").read_text())
+    facts["hyperparameters"].pop("checkpoint_minutes")
+    return (folder / "model.safetensors").read_bytes(), {k: v for k, v in facts.items() if k not in TIMES}
+
+
+def left(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def power_cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Lets the current fail in the forward pass of a step."""
+
+    def at(step: int) -> None:
+        compute = training.DistillationTrainer.compute_loss
+
+        def cut(self: Any, *given: Any, **options: Any) -> torch.Tensor:
+            if self.state.global_step == step:
+                monkeypatch.setattr(training.DistillationTrainer, "compute_loss", compute)
+                raise PowerCut
+            return compute(self, *given, **options)
+
+        monkeypatch.setattr(training.DistillationTrainer, "compute_loss", cut)
+
+    return at
+
+
+@pytest.mark.parametrize("step", [2, 6, 17], ids=["in the first epoch", "between epochs", "in the last step"])
+@pytest.mark.parametrize("student", ["scratch", "lora"])
+def test_a_run_goes_on_where_its_last_checkpoint_is(
+    arguments: Arguments, pretrained: Path, tmp_path: Path, power_cut: Callable[[int], None], student: str, step: int
+) -> None:
+    source = {"recipe": None, "student_folder": pretrained} if student == "lora" else {}
+    given = {**source, "distillation": {"method": "label_logits"}, "checkpoints": tmp_path / "kept"}
+    every_step = {**OPTIONS, "checkpoint_minutes": 0}
+
+    main(arguments(**{**given, "checkpoints": None}, hyperparameters=OPTIONS, model=tmp_path / "whole"))
+    power_cut(step)
+    with pytest.raises(PowerCut):
+        main(arguments(**given, hyperparameters=every_step))
+    assert list((tmp_path / "model").iterdir()) == []
+    assert left(tmp_path / "kept")
+    main(arguments(**given, hyperparameters=OPTIONS))
+
+    assert outcome(tmp_path / "model") == outcome(tmp_path / "whole")
+    assert json.loads((tmp_path / "model" / "training.json").read_text())["resumed_at"] == [step]
+    assert left(tmp_path / "kept") == []  # it ended well
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_in_the_middle(arguments: Arguments, tmp_path: Path, number: signal.Signals) -> None:
+    options = {"num_epochs": 30, "batch_size": 8, "learning_rate": 0.003, "patience": 25}
+    often = options | {"checkpoint_minutes": 1e-9 if number == signal.SIGKILL else None}
+    command = [sys.executable, "-m", "student_finetune"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+    given = arguments(hyperparameters=often, checkpoints=tmp_path / "kept")
+    with subprocess.Popen([*command, *given], stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout
+        assert any(line.startswith("epoch 2:") for line in process.stdout)
+        process.send_signal(number)
+        rest = process.stdout.read()
+    assert process.returncode == (143 if number == signal.SIGTERM else -9)
+    assert ("run it again to go on from there" in rest) == (number == signal.SIGTERM)
+
+    main(arguments(hyperparameters=options, checkpoints=tmp_path / "kept"))
+    main(arguments(hyperparameters=options, model=tmp_path / "whole"))
+    assert outcome(tmp_path / "model") == outcome(tmp_path / "whole")
+    assert json.loads((tmp_path / "model" / "training.json").read_text())["resumed_at"]
+
+
+def test_another_run_starts_from_its_own_beginning(
+    arguments: Arguments, tmp_path: Path, power_cut: Callable[[int], None]
+) -> None:
+    given = {"checkpoints": tmp_path / "kept"}
+    power_cut(4)
+    with pytest.raises(PowerCut):
+        main(arguments(**given, hyperparameters={**OPTIONS, "checkpoint_minutes": 0}))
+    main(arguments(**given, hyperparameters={**OPTIONS, "learning_rate": 0.02}))
+    assert json.loads((tmp_path / "model" / "training.json").read_text())["resumed_at"] == []
+    assert left(tmp_path / "kept")  # of the first, which may still be begun again
+
+
+def test_a_disk_that_fills_up_is_told(arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(ComponentError, match=r"cannot write the checkpoint .*kept.*: No space left on device"):
+        main(arguments(hyperparameters={**OPTIONS, "checkpoint_minutes": 0}, checkpoints=tmp_path / "kept"))
+
+
+def write_checkpoint(store: Checkpoints, step: int, *, complete: bool = True) -> Path:
+    folder = store.own / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    (folder / "weights").write_text("all")
+    if complete:
+        store.complete(folder, History(steps=step))
+    return folder
+
+
+def test_what_is_not_complete_is_not_a_checkpoint(tmp_path: Path) -> None:
+    first = Checkpoints(tmp_path, "key")
+    assert first.latest() is None
+    older, newer = write_checkpoint(first, 9), write_checkpoint(first, 10)
+    half = write_checkpoint(first, 11, complete=False)
+    assert not older.exists()
+    second = Checkpoints(tmp_path, "key")
+    assert second.latest() == newer
+    assert half.exists()  # someone may be writing it
+    os.utime(half, (time.time() - 7200,) * 2)
+    assert Checkpoints(tmp_path, "key").latest() == newer
+    assert not half.exists()
+    assert Checkpoints(tmp_path, "other").latest() is None
+    second.clear()
+    assert left(tmp_path) == []
+
+
+def test_a_models_hash_is_of_its_content(pretrained: Path, tmp_path: Path) -> None:
+    shutil.copytree(pretrained, tmp_path / "copy")
+    assert weights_hash(tmp_path / "copy") == weights_hash(pretrained)
+    weights = tmp_path / "copy" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert weights_hash(tmp_path / "copy") != weights_hash(pretrained)
