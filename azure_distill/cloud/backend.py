@@ -178,8 +178,11 @@ class CloudBackend:
             if job is None:
                 raise NotFound("there is no run in the workspace yet", "start one with `azure-distill submit`")
             name = str(job.name)
-        with translated(f"find the run {name} in the workspace {self.session.workspace.name}"):
-            found = self.session.ml.jobs.get(name)
+        try:
+            with translated(f"find the run {name} in the workspace {self.session.workspace.name}"):
+                found = self.session.ml.jobs.get(name)
+        except NotFound as error:
+            raise NotFound(str(error), error.hint or "`azure-distill list --azure` shows its runs") from None
         if not is_ours(found):
             raise NotFound(f"the job {name} was not submitted by azure-distill", "see `azure-distill list --azure`")
         return found

@@ -139,4 +139,7 @@ def test_components_are_registered_once_and_the_doctor_is_content(shell: Shell) 
 
 def test_an_unknown_name_ends_with_5_and_an_unknown_workspace_too(shell: Shell) -> None:
     shell.run("status", "nothing", code=5)
-    shell.run("status", "nothing", "--workspace", "no-such-workspace", code=5)
+    with_workspace = shell.command("status", "nothing", "--workspace", "no-such-workspace")
+    done = subprocess.run(with_workspace, cwd=shell.folder, env=shell.environ, capture_output=True, text=True)
+    assert done.returncode == 5
+    assert "azure-distill doctor" in done.stderr
