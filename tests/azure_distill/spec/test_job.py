@@ -104,6 +104,19 @@ def test_byte_order_mark_and_crlf_are_accepted(folder: Path) -> None:
         ("evaluation: {metrics: [accurracy]}", "evaluation.metrics.0", "is no metric", "did you mean 'accuracy'?"),
         ("evaluation: {gold_baseline: true}", "evaluation.gold_baseline", "needs gold rows", None),
         ("distillation: {method: label_logits}", "distillation.method", "needs a task with labels", "response"),
+        ("distillation: {method: {logit: 1}}", "distillation.method.logit", "must be 'response'", "logits"),
+        ("distillation: {method: {logits: 0}}", "distillation.method.logits", "must be greater than 0", None),
+        ("distillation: {method: {}}", "distillation.method", "is empty", None),
+        ("distillation: {method: [logits]}", "distillation.method", "must be 'response'", None),
+        ("distillation: {method: {response: 1}, weight: 1}", "distillation.weight", "shares of several", None),
+        ("distillation: {divergence: forwardkl}", "distillation.divergence", "must be 'forward_kl'", "forward_kl"),
+        ("distillation: {divergence: jsd}", "distillation.divergence", "hosted teacher", None),
+        (
+            "distillation: {method: logits}",
+            "distillation.method",
+            "DeepSeek-V3-0324 gives none",
+            "use method: response",
+        ),
         ("data: {validation_split: .6, test_split: .5}", "data", "leave no row to train on", None),
         ("compute: {student_finetun: {}}", "compute.student_finetun", "must be", "student_finetune"),
         ("compute: {default: {instance_count: 0}}", "compute.default.instance_count", "must be at least 1", None),
@@ -222,7 +235,7 @@ def test_nonsense_about_compute_is_refused(folder: Path, wrong: str) -> None:
 
 
 DRAWING = VALID.replace("teacher_model: deepseek-v3\n", "teacher_model: {name: TEACHER}\n")
-HOSTED = "smollm2-135m-instruct, sampling: {samples: 3}"
+EXACT = "smollm2-135m-instruct, sampling: {samples: 3}"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +244,7 @@ HOSTED = "smollm2-135m-instruct, sampling: {samples: 3}"
         ("deepseek-v3, sampling: {samples: 3, temperature: 0}", "", "3 answers at temperature 0 are the same answer"),
         ("deepseek-v3, sampling: {selection: majority}", "", "majority compares answers, and those of conversation"),
         ("deepseek-v3.1, max_cost: 1", "", "needs the teacher's prices, which the catalog does not know"),
-        (HOSTED, "task_type: nli\n", "a hosted teacher gives the exact probabilities of all labels: one is enough"),
+        (EXACT, "task_type: nli\n", "a hosted teacher gives the exact probabilities of all labels: one is enough"),
         ("deepseek-v3", "prompt_settings: {keep_rationale: true}\n", "there is none without enable_chain_of_thought"),
     ],
 )
@@ -253,3 +266,37 @@ def test_answers_that_cannot_be_drawn_so(folder: Path, teacher: str, changed: st
 )
 def test_answers_that_can(folder: Path, teacher: str) -> None:
     assert problems(folder, DRAWING.replace("TEACHER", teacher)) == []
+
+
+ENDPOINT = "teacher_model: {name: mine, endpoint: 'https://x.test/v1'}"
+HOSTED = "teacher_model: smollm2-135m-instruct"
+
+
+@pytest.mark.parametrize(
+    ("teacher", "lines", "messages"),
+    [
+        (ENDPOINT, "distillation: {method: logits}", []),
+        (HOSTED, "distillation: {method: {response: 1, logits: 2}, temperature: 2, divergence: jsd, ramp: .2}", []),
+        (ENDPOINT, "distillation: {method: logits, temperature: 2}", ["must be 1 for the logits of an endpoint"]),
+        (ENDPOINT, "distillation: {method: logits, divergence: jsd}", ["is for the logits of a hosted teacher"]),
+        (
+            HOSTED,
+            "distillation: {method: logits}\nprompt_settings: {enable_chain_of_thought: true}",
+            ["logits teaches the teacher's own words"],
+        ),
+    ],
+)
+def test_token_probabilities_are_refused_before_they_are_paid_for(
+    folder: Path, teacher: str, lines: str, messages: list[str]
+) -> None:
+    found = problems(folder, VALID.replace("teacher_model: deepseek-v3", teacher) + lines + "\n")
+    assert len(found) == len(messages)
+    for problem, message in zip(found, messages, strict=True):
+        assert message in problem.message
+
+
+def test_a_student_with_tokens_of_its_own_cannot_learn_the_teachers(folder: Path) -> None:
+    text = VALID.replace("deepseek-v3", "smollm2-135m-instruct").replace("phi-4-mini", "nano-llama")
+    (problem,) = problems(folder, text + "distillation: {method: logits}\n")
+    assert (problem.line, problem.field) == (6, "distillation.method")
+    assert "nano-llama makes its own" in problem.message
