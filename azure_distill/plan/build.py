@@ -11,7 +11,7 @@ from azure_distill.assets.component import Component, builtin_components
 from azure_distill.catalog.models import CatalogModel, students, teachers
 from azure_distill.errors import InvalidJob
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
-from azure_distill.spec.checks import TEACHER, check, is_hosted, is_remote, warnings
+from azure_distill.spec.checks import TEACHER, check, is_hosted, is_remote, softens, warnings
 from azure_distill.spec.job import DistillationJob, Hyperparameters
 from azure_distill.spec.problems import locate
 
@@ -169,7 +169,7 @@ class _Builder:
     def _teacher_inference(self) -> Step:
         teacher, sampling = self.job.teacher_model, self.job.teacher_model.sampling
         asked = {"max_tokens": sampling.max_tokens, **sampling.model_dump(exclude_none=True, exclude_defaults=True)}
-        if "temperature" not in asked and not self._softens():
+        if "temperature" not in asked and not softens(self.job):
             temperature = self.job.hyperparameters.temperature
             asked |= {} if temperature is None else {"temperature": temperature}
         inputs: dict[str, Binding | None] = {
@@ -189,11 +189,6 @@ class _Builder:
             return self._step("teacher_inference", "teacher_inference", inputs, secrets, connections)
         weights = self._hosted_teacher("teacher_folder", "teacher_id")
         return self._step("teacher_inference", "teacher_inference", inputs | weights)
-
-    def _softens(self) -> bool:
-        """Whether the method has a temperature of its own; without one the job's is that of the teacher's sampling."""
-        chosen = self.job.distillation
-        return chosen.uses("label_logits") or (chosen.uses("logits") and self.hosted)
 
     def _probabilities(self) -> Literal:
         """Which of the teacher's probabilities the rows shall hold; a hosted teacher's tokens are read in training."""
@@ -265,7 +260,7 @@ class _Builder:
     def _student_finetune(self) -> Step:
         job = self.job
         method = job.distillation.model_dump(exclude_none=True)
-        if self._softens() and "temperature" not in method and job.hyperparameters.temperature:
+        if softens(self.job) and "temperature" not in method and job.hyperparameters.temperature:
             method["temperature"] = job.hyperparameters.temperature
         read_teacher = self.hosted and job.distillation.uses("logits")
         if read_teacher and job.teacher_model.sampling.few_shot:

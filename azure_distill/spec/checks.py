@@ -35,13 +35,10 @@ def check(job: DistillationJob, registered: frozenset[str] = frozenset()) -> lis
 
 
 def warnings(job: DistillationJob, today: date | None = None) -> list[str]:
-    """What may go wrong although the job is valid: retiring models, settings without effect."""
+    """What may go wrong although the job is valid: models that retire."""
     today = today or date.today()
     models = [teachers().get(job.teacher_model.name), students().get(job.student_model)]
-    found = [text for model in models if model and (text := model.retirement(today))]
-    if job.prompt_settings.enable_chain_of_thought and job.distillation.uses("label_logits"):
-        found.append("chain of thought gives no label probabilities: rows are learnt by cross-entropy only")
-    return found
+    return [text for model in models if model and (text := model.retirement(today))]
 
 
 def is_remote(path: str) -> bool:
@@ -124,6 +121,11 @@ def is_hosted(job: DistillationJob) -> bool:
     return bool(teacher.path) or (known.access == "hosted" if known else True)
 
 
+def softens(job: DistillationJob) -> bool:
+    """Whether the method has a temperature of its own; without one the job's is that of the teacher's sampling."""
+    return job.distillation.uses("label_logits") or (job.distillation.uses("logits") and is_hosted(job))
+
+
 def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Problem]:
     name = job.student_model
     known = students().get(name)
@@ -158,8 +160,8 @@ def _task(job: DistillationJob) -> Iterator[Problem]:
         where = ("prompt_settings", "keep_rationale")
         yield locate(job.source, where, "there is none without enable_chain_of_thought or enable_chain_of_density")
     softness, sampled = job.hyperparameters.temperature, job.teacher_model.sampling.temperature
-    if job.distillation.method == "response" and sampled is None and softness is not None and softness > 2:
-        message = "is the temperature of the teacher's sampling with method: response; it is at most 2"
+    if not softens(job) and sampled is None and softness is not None and softness > 2:
+        message = "is the temperature of the teacher's sampling with this method; it is at most 2"
         yield locate(job.source, ("hyperparameters", "temperature"), message)
     if job.prompt_settings.enable_chain_of_density and job.task_type != "summarization":
         yield locate(job.source, ("prompt_settings", "enable_chain_of_density"), "is for summarization only")
@@ -180,6 +182,9 @@ def _method(job: DistillationJob, registered: frozenset[str]) -> Iterator[Proble
     if chosen.uses("label_logits") and job.task_type not in LABEL_TASKS:
         message = f"label_logits needs a task with labels, {job.task_type} has none"
         yield problem(message, "use method: response, or logits")
+    if chosen.uses("label_logits") and job.prompt_settings.enable_chain_of_thought:
+        message = "label_logits needs an answer at once, not after a chain of thought"
+        yield problem(message, "leave out enable_chain_of_thought, or use method: response")
     if chosen.weight is not None and isinstance(chosen.method, dict):
         yield problem("is for one method; the shares of several stand in method", None, "weight")
     if chosen.divergence and not (chosen.uses("logits") and is_hosted(job)):

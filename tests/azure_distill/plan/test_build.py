@@ -135,13 +135,26 @@ def test_an_endpoint_is_asked_for_the_tokens_that_the_student_learns_from(rows: 
 @pytest.mark.parametrize(
     ("chosen", "expected"),
     [
-        ({}, {"learning_rate": 2e-4, "lora_rank": 16, "target_modules": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]}),
+        (
+            {},
+            {
+                "learning_rate": 2e-4,
+                "lora_rank": 16,
+                "target_modules": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"],
+            },
+        ),
         ({"lora_rank": 0}, {"learning_rate": 2e-5, "lora_rank": 0, "target_modules": None}),
         ({"lora_rank": 0, "learning_rate": 3e-4}, {"learning_rate": 3e-4, "target_modules": None}),
-        ({"target_modules": ["o_proj"], "quantization": "4bit"}, {"target_modules": ["o_proj"], "quantization": "4bit"}),
-        ({"learning_rate": 1e-3, "batch_size": 3, "num_epochs": 7}, {"learning_rate": 1e-3, "batch_size": 3, "num_epochs": 7}),
+        (
+            {"target_modules": ["o_proj"], "quantization": "4bit"},
+            {"target_modules": ["o_proj"], "quantization": "4bit"},
+        ),
+        (
+            {"learning_rate": 1e-3, "batch_size": 3, "num_epochs": 7},
+            {"learning_rate": 1e-3, "batch_size": 3, "num_epochs": 7},
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_preset_fits_the_way_of_training_and_the_job_wins(
     rows: str, chosen: dict[str, Any], expected: dict[str, Any]
 ) -> None:

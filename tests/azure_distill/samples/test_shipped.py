@@ -69,7 +69,8 @@ def test_a_student_has_weights_or_a_recipe_and_a_valid_preset() -> None:
     skus = load(Path(models.__file__).with_name("skus.yaml"))
     for model in students().values():
         assert (model.weights is None) != (model.recipe is None)
-        assert Hyperparameters(**model.preset).learning_rate
+        for rank in (0, 8) if model.weights else (0,):
+            assert Hyperparameters(**model.hyperparameters({"lora_rank": rank})).learning_rate
         assert model.gpu_sku is None or skus[model.gpu_sku]["gpu_memory_gb"] >= (model.min_gpu_memory_gb or 0)
 
 
