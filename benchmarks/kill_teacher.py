@@ -24,7 +24,7 @@ from pathlib import Path
 from teacher_client import Behaviour, Server, run_component, write_rows
 
 LATENCY = 0.1  # seconds an answer takes
-LONGEST = 0.4  # seconds of a life
+LONGEST = 0.22  # seconds of a life
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, Server(Behaviour(LATENCY)) as server:
         folder = Path(scratch)
         write_rows(folder, given.rows)
-        lost = most = kills_while_asking = unstored = 0
+        lost = most = kills_that_cost = unstored = 0
         before: set[str] = set()
         for _ in range(given.kills):
             live(server.url, folder, given.concurrency, rng.uniform(0, LONGEST))
@@ -51,13 +51,13 @@ def main() -> None:
             now, missing = stored(folder), server.seen()["requests"]
             missing -= len(now)
             lost += len(before - now)
-            kills_while_asking += missing > unstored
+            kills_that_cost += missing > unstored
             most, unstored, before = max(most, missing - unstored), missing, now
         live(server.url, folder, given.concurrency, None)
         seen, answered = server.seen(), sum(1 for _ in (folder / "responses" / "train.jsonl").open())
     found = {"kills": given.kills, "rows": given.rows, "answered": answered, "lost": lost}
     found |= {"requests": seen["requests"], "repeated": seen["requests"] - seen["distinct"]}
-    found |= {"kills_while_asking": kills_while_asking, "in_flight": given.concurrency, "most_by_one_kill": most}
+    found |= {"kills_that_cost": kills_that_cost, "in_flight": given.concurrency, "most_by_one_kill": most}
     print(json.dumps(found))
     sys.exit(bool(lost or answered < given.rows or most > given.concurrency))
 

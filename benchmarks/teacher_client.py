@@ -1,6 +1,6 @@
 """What the teacher's client costs and how it bears a misbehaving endpoint: prints one JSON object.
 
-    python benchmarks/teacher_client.py [--requests 4000] [--concurrency 128] [--peers PYTHON]
+    python benchmarks/teacher_client.py [--requests 8000] [--concurrency 128] [--peers PYTHON]
 
 All clients ask the same loopback server, a process of its own that answers after 100 ms.  "component" is a whole run of
 `teacher_inference`: reading rows, request keys, limiter, every answer flushed to disk, writing responses.  Ratios mean
@@ -55,7 +55,7 @@ RESPONSE = http(ANSWER)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=4000)
+    parser.add_argument("--requests", type=int, default=8000)
     parser.add_argument("--concurrency", type=int, default=128)
     parser.add_argument("--only", nargs="+", choices=CASES, default=CASES)
     parser.add_argument("--peers", help="the python of an environment with the extra bench-peers")
