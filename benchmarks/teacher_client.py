@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=8000)
     parser.add_argument("--concurrency", type=int, default=128)
     parser.add_argument("--only", nargs="+", choices=CASES, default=CASES)
-    parser.add_argument("--peers", help="the python of an environment with the extra bench-peers")
+    parser.add_argument("--peers", help="the python of an environment with the extra bench-generators")
     given = parser.parse_args()
     found: dict[str, Any] = {}
     with contextlib.redirect_stdout(sys.stderr):  # the component tells its progress

@@ -42,6 +42,16 @@ class CatalogModel:
     retires_on: date | None = None
     note: str | None = None
 
+    def hyperparameters(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """What is `chosen`, and the preset for the rest: its learning rate depends on whether LoRA is used."""
+        values = {**self.preset, **chosen}
+        lora = bool(values.get("lora_rank"))
+        if isinstance(values.get("learning_rate"), Mapping):
+            values["learning_rate"] = values["learning_rate"]["lora" if lora else "full"]
+        if not lora and "target_modules" not in chosen:
+            values.pop("target_modules", None)
+        return values
+
     def retirement(self, today: date) -> str | None:
         """A warning when the model is retired or retires within half a year."""
         if self.retires_on is None or (self.retires_on - today).days > 183:

@@ -114,7 +114,7 @@ def catalog_table(kind: str, models: Any) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from azure_distill.cli.render import count
+    from azure_distill.cli.figures import count
 
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name, justify in ((kind.upper(), "left"), ("MODEL", "left"), ("PARAMETERS", "right"), ("CONTEXT", "right")):

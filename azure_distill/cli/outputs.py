@@ -10,6 +10,7 @@ import click
 from azure_distill.cli.options import Place, json_option, place_options, run_argument
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from azure_distill.backend import Run
@@ -54,7 +55,7 @@ def report_command(runs: tuple[str, ...], browse: bool, place: Place, as_json: b
         print_json([{"run": s.name, "report": str(reports[s.name]), "metrics": s.metrics} for s in states])
         return
     screen = console()
-    for line in _one(states[0]) if len(reports) == 1 else _several(states):
+    for line in _one(states[0], screen) if len(reports) == 1 else _several(states, screen):
         screen.print(line, markup=False, soft_wrap=isinstance(line, str) and not screen.is_terminal)
     print()
     for report in reports.values():
@@ -63,15 +64,16 @@ def report_command(runs: tuple[str, ...], browse: bool, place: Place, as_json: b
             click.launch(str(report))
 
 
-def _one(run: Run) -> list[Table | str]:
-    from azure_distill.cli.render import comparison, verdict
+def _one(run: Run, screen: Console) -> list[Table | str]:
+    from azure_distill.cli.figures import comparison, verdict
 
-    return [comparison(run.metrics), *verdict(run.metrics)]
+    return [comparison(run.metrics, screen), *verdict(run.metrics)]
 
 
-def _several(runs: Sequence[Run]) -> list[Table | str]:
-    from azure_distill.cli.render import comparison_of_runs, same_test_rows
+def _several(runs: Sequence[Run], screen: Console) -> list[Table | str]:
+    from azure_distill.cli.figures import comparison_of_runs, failures, same_test_rows
 
     metrics = {run.name: run.metrics for run in runs}
     warning = "The runs were measured on different test rows: their figures cannot be compared."
-    return [comparison_of_runs(metrics), *([] if same_test_rows(metrics) else [warning])]
+    doubts = failures(metrics) + ([] if same_test_rows(metrics) else [warning])
+    return [comparison_of_runs(metrics, screen), *doubts]

@@ -102,7 +102,8 @@ def interrupts() -> Iterator[None]:
 
 def finish(run: Run, as_json: bool, exit_code: int | None = None) -> None:
     """Print a run's outcome; raises Exit with the code of the outcome."""
-    from azure_distill.cli.render import comparison, console, print_json, short_path, verdict
+    from azure_distill.cli.figures import comparison, verdict
+    from azure_distill.cli.render import console, print_json, short_path
     from azure_distill.client import gate_passed
     from azure_distill.errors import JobFailed
 
@@ -115,7 +116,7 @@ def finish(run: Run, as_json: bool, exit_code: int | None = None) -> None:
     if run.metrics:
         screen = console()
         screen.print()
-        screen.print(comparison(run.metrics))
+        screen.print(comparison(run.metrics, screen))
         for line in verdict(run.metrics):
             screen.print(line, markup=False, soft_wrap=not screen.is_terminal)
     report = run.outputs.get("evaluation", {}).get("report")

@@ -16,14 +16,14 @@ from azure_distill.assets.component import Component
 from azure_distill.backend import COMPLETED, FAILED, TERMINAL, Event, Run
 from azure_distill.cloud import logs
 from azure_distill.cloud.auth import make_credential
-from azure_distill.cloud.compute import compute_warnings
+from azure_distill.cloud.compute import compute_warnings, on_all_gpus
 from azure_distill.cloud.data import ASSET, DataAssets
 from azure_distill.cloud.failures import translated
 from azure_distill.cloud.follow import Follower
 from azure_distill.cloud.models import ModelRegistry
 from azure_distill.cloud.noise import quiet
-from azure_distill.cloud.pipeline import LINEAGE, make_pipeline, plan_problems
-from azure_distill.cloud.register import Registered, Registrar
+from azure_distill.cloud.pipeline import LINEAGE, make_pipeline, placed, plan_problems
+from azure_distill.cloud.register import Registered, Registrar, variant
 from azure_distill.cloud.runs import Child, by_step, error_message, fill, is_ours, status_word, summary
 from azure_distill.cloud.session import Session
 from azure_distill.cloud.storage import Place, Storage, parse_place
@@ -72,12 +72,15 @@ class CloudBackend:
         """Register what is new, upload what is new, and send the job; its name is ours, so a retry makes no second."""
         if problems := list(plan_problems(plan)):
             raise InvalidJob(problems)
-        components = {step.component.name: step.component for step in plan.steps}
+        plan = on_all_gpus(plan, self._cluster_size)
+        components = {variant(component): component for component in map(placed, plan.steps)}
         with quiet(), ThreadPoolExecutor(1) as pool:  # data and components know nothing of each other
             data = pool.submit(self._data.resolve, plan)
             registered = self.register(components.values())
-            references = {asset.name: asset.reference for asset in registered if asset.kind == "component"}
-            job = make_pipeline(plan, new_name(plan.name), references, data.result())
+            references = [asset.reference for asset in registered if asset.kind == "component"]
+            job = make_pipeline(
+                plan, new_name(plan.name), dict(zip(components, references, strict=True)), data.result()
+            )
         with translated("submit the job"):
             run = summary(self.session.ml.jobs.create_or_update(job))
         self._started[run.name] = run
@@ -187,6 +190,10 @@ class CloudBackend:
         if not is_ours(found):
             raise NotFound(f"the job {name} was not submitted by azure-distill", "see `azure-distill list --azure`")
         return found
+
+    def _cluster_size(self, name: str) -> str | None:
+        with translated(f"look up the cluster {name}"):
+            return getattr(self.session.ml.compute.get(name), "size", None)
 
     def _status(self, name: str) -> str:
         return status_word(self.session.ml.jobs.get(name).status)

@@ -23,6 +23,7 @@ PASSED = frozenset({
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
     "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
     "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "OMP_NUM_THREADS", "AZURE_DISTILL_TRACEBACK",
+    "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME",
 })  # fmt: skip
 PASSED_PREFIXES = ("LC_", "PIP_", "CUDA_", "NVIDIA_")
 POLL = 0.2  # seconds between looks at whether the step is to stop

@@ -26,6 +26,7 @@ from azure_distill.backend import (
 from azure_distill.errors import ConfigurationError, NotFound, choices
 from azure_distill.local.files import describe, read_json, staging, tail, try_lock, write_json
 from azure_distill.local.paths import Home, RunPaths
+from azure_distill.plan.lineage import git_commit
 from azure_distill.plan.names import new_name
 from azure_distill.plan.plan import Plan
 
@@ -61,7 +62,7 @@ class RunStore:
         try:
             with staging(self.home.runs) as folder:
                 draft = RunPaths(folder)
-                write_json(draft.plan, plan.to_json())
+                write_json(draft.plan, plan.to_json() | {"git_commit": git_commit(Path.cwd())})
                 for step in plan.steps:
                     draft.step(step.name).folder.mkdir()
                     write_json(draft.step(step.name).state, asdict(StepRecord(component=step.component.name)))

@@ -10,16 +10,16 @@ from typing import Any
 from azure_distill.assets.component import Component, builtin_components
 from azure_distill.catalog.models import CatalogModel, students, teachers
 from azure_distill.errors import InvalidJob
+from azure_distill.plan import machine
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
-from azure_distill.spec.checks import check, is_hosted, is_remote, warnings
-from azure_distill.spec.job import DistillationJob, Hyperparameters
+from azure_distill.spec.checks import TEACHER, check, is_hosted, is_remote, softens, warnings
+from azure_distill.spec.job import Compute, DistillationJob, Hyperparameters
 from azure_distill.spec.problems import locate
 
 ENDPOINT_VARIABLE = "AZURE_DISTILL_TEACHER_ENDPOINT"
 KEY_VARIABLE = "AZURE_DISTILL_TEACHER_API_KEY"
 SCRATCH = "scratch"
 LIMITS = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "min_endpoint_success_ratio", "max_cost"}
-NEEDS = {"label_logits": "labels", "logits": "tokens"}  # the log probabilities that a method learns from
 
 Registered = Mapping[str, Path]
 Inputs = dict[str, Binding]
@@ -108,13 +108,17 @@ class _Builder:
         steps.append(self._teacher_inference())
         if self.job.evaluation.gold_baseline:
             steps.append(self._finetune("gold_finetune", StepOutput("prepare_data", "gold"), {"method": "response"}))
-        steps.append(self._finetune("student_finetune", StepOutput("teacher_inference", "responses"), self._method()))
+        steps.append(self._student_finetune())
         steps.append(self._evaluation())
         name = self.job.name or self.job.task_type
-        return Plan(name, self._job_json(), tuple(steps), tuple(warnings(self.job)))
+        return Plan(name, self._job_json(), tuple(steps), (*warnings(self.job), *self._idle_compute(steps)))
 
     def _job_json(self) -> dict[str, Any]:
         return self.job.model_dump(mode="json", exclude_defaults=True)
+
+    def _idle_compute(self, steps: list[Step]) -> list[str]:
+        there = {"default", *(step.name for step in steps)}
+        return [f"compute.{name} is for a step that this job does not have" for name in self.job.compute.keys() - there]
 
     def _step(
         self,
@@ -123,11 +127,35 @@ class _Builder:
         inputs: Mapping[str, Binding | None],
         secrets: tuple[str, ...] = (),
         connections: Mapping[str, str] | None = None,
+        loads: int | None = 0,
     ) -> Step:
-        compute = self.job.compute.get(name) or self.job.compute.get("default")  # type: ignore[call-overload]
-        resources = compute.model_dump(exclude_none=True) if compute else {}
+        """`loads` is the size in parameters of the largest model that the step loads; None where it is not known."""
+        compute = self.job.compute.get(name) or self.job.compute.get("default") or Compute()  # type: ignore[call-overload]
         bound = {port: binding for port, binding in inputs.items() if binding is not None}
-        return Step(name, self.components[component], bound, resources, secrets, connections or {})
+        answers = self.job.teacher_model.answers if name == "teacher_inference" else None
+        return Step(
+            name,
+            self.components[component],
+            bound,
+            machine.resources(compute, self.components[component]),
+            secrets,
+            connections or {},
+            machine.environment(compute, loads),
+            {"answers": answers} if answers else {},
+        )
+
+    def _teacher_size(self) -> int | None:
+        """Parameters of the teacher that a step hosts; 0 where it is asked at an endpoint."""
+        if not self.hosted:
+            return 0
+        known = teachers().get(self.job.teacher_model.name)
+        return known.parameters if known and self.job.teacher_model.name not in self.registered else None
+
+    def _student_size(self) -> int | None:
+        known = students().get(self.job.student_model)
+        if known is None or self.job.student_model in self.registered:
+            return None
+        return 1 if known.recipe else known.parameters
 
     def _data(self, path: str | None) -> Binding | None:
         if path is None:
@@ -165,12 +193,12 @@ class _Builder:
             "hyperparameters": as_json(_hyperparameters(self.job.teacher_model.adapt)),
             "distillation": as_json({"method": "response"}),
         }
-        return self._step("teacher_adaptation", "student_finetune", inputs)
+        return self._step("teacher_adaptation", "student_finetune", inputs, loads=self._teacher_size())
 
     def _teacher_inference(self) -> Step:
         teacher, sampling = self.job.teacher_model, self.job.teacher_model.sampling
         asked = {"max_tokens": sampling.max_tokens, **sampling.model_dump(exclude_none=True, exclude_defaults=True)}
-        if "temperature" not in asked and self.job.distillation.method == "response":
+        if "temperature" not in asked and not softens(self.job):
             temperature = self.job.hyperparameters.temperature
             asked |= {} if temperature is None else {"temperature": temperature}
         inputs: dict[str, Binding | None] = {
@@ -179,7 +207,7 @@ class _Builder:
             "task": self.task,
             "sampling": as_json(asked),
             "limits": as_json(teacher.model_dump(include=LIMITS, exclude_none=True) if not self.hosted else {}),
-            "probabilities": Literal(self._needs()),
+            "probabilities": self._probabilities(),
         }
         if not self.hosted:
             endpoint = self._endpoint()
@@ -188,15 +216,20 @@ class _Builder:
             connections = {auth["name"]: auth["connection"]} if "connection" in auth else {}
             inputs["endpoint"] = as_json(endpoint)
             return self._step("teacher_inference", "teacher_inference", inputs, secrets, connections)
-        if self.adapted:
-            weights: Inputs = {"teacher_folder": StepOutput("teacher_adaptation", "model")}
-        else:
-            weights = self._teacher_weights("teacher_folder", "teacher_id")
-        return self._step("teacher_inference", "teacher_inference", inputs | weights)
+        weights = self._hosted_teacher("teacher_folder", "teacher_id")
+        return self._step("teacher_inference", "teacher_inference", inputs | weights, loads=self._teacher_size())
 
-    def _needs(self) -> str:
-        needs = NEEDS.get(self.job.distillation.method, "none")
-        return "none" if needs == "tokens" and self.hosted else needs  # the student's step reads the weights itself
+    def _probabilities(self) -> Literal:
+        """Which of the teacher's probabilities the rows shall hold; a hosted teacher's tokens are read in training."""
+        if self.job.distillation.uses("logits") and not self.hosted:
+            return Literal("tokens")
+        return Literal("labels" if self.job.distillation.uses("label_logits") else "none")
+
+    def _hosted_teacher(self, folder: str, identifier: str) -> Inputs:
+        """The ports by which a component is given the hosted teacher as it answers."""
+        if self.adapted:
+            return {folder: StepOutput("teacher_adaptation", "model")}
+        return self._teacher_weights(folder, identifier)
 
     def _endpoint_url(self) -> str | None:
         return self.job.teacher_model.endpoint or self.environ.get(ENDPOINT_VARIABLE)
@@ -206,6 +239,8 @@ class _Builder:
         auth: dict[str, str]
         if teacher.auth:
             auth = {"kind": teacher.auth}
+        elif teacher.key_vault:
+            auth = {"kind": "key_vault", "url": teacher.key_vault}
         else:
             auth = {"kind": "key_env", "name": teacher.api_key_env or KEY_VARIABLE}
             auth |= {"connection": teacher.connection} if teacher.connection else {}
@@ -222,6 +257,8 @@ class _Builder:
     def _student(self, folder: str, identifier: str, recipe: str | None) -> Inputs:
         """The ports by which a component is given the untrained student."""
         name = self.job.student_model
+        if name == TEACHER:
+            return self._hosted_teacher(folder, identifier)
         if name in self.registered:
             return {folder: DataPath(self.registered[name])}
         known = students().get(name)
@@ -234,29 +271,41 @@ class _Builder:
         path = self.job.resolve(name)
         return {folder: DataPath(path)} if path.is_dir() else {identifier: Literal(name)}
 
-    def _finetune(self, name: str, data: StepOutput, method: Mapping[str, Any]) -> Step:
+    def _finetune(self, name: str, data: StepOutput, method: Mapping[str, Any], *, read_teacher: bool = False) -> Step:
         known = students().get(self.job.student_model)
-        preset = dict(known.preset) if known and self.job.student_model not in self.registered else {}
         chosen = _hyperparameters(self.job.hyperparameters)
+        if known and self.job.student_model not in self.registered:
+            chosen = known.hyperparameters(chosen)
         inputs: Inputs = {
             "data": data,
             **self._student("student_folder", "student_id", "recipe"),
             "task": self.task,
-            "hyperparameters": as_json({key: v for key, v in (preset | chosen).items() if v is not None}),
+            "hyperparameters": as_json({key: v for key, v in chosen.items() if v is not None}),
             "distillation": as_json(method),
         }
-        return self._step(name, "student_finetune", inputs)
+        loads = self._student_size()
+        if read_teacher:
+            inputs |= self._hosted_teacher("teacher_folder", "teacher_id")
+            inputs |= {"gold": StepOutput("prepare_data", "gold")} if "few_shot" in method else {}
+            loads = machine.largest(loads, self._teacher_size())
+        return self._step(name, "student_finetune", inputs, loads=loads)
 
-    def _method(self) -> dict[str, Any]:
-        method = self.job.distillation.model_dump(exclude_none=True)
-        if method["method"] == "label_logits" and "temperature" not in method and self.job.hyperparameters.temperature:
-            method["temperature"] = self.job.hyperparameters.temperature
-        return method
+    def _student_finetune(self) -> Step:
+        job = self.job
+        method = job.distillation.model_dump(exclude_none=True)
+        if softens(self.job) and "temperature" not in method and job.hyperparameters.temperature:
+            method["temperature"] = job.hyperparameters.temperature
+        read_teacher = self.hosted and job.distillation.uses("logits")
+        if read_teacher and job.teacher_model.sampling.few_shot:
+            method["few_shot"] = job.teacher_model.sampling.few_shot
+        responses = StepOutput("teacher_inference", "responses")
+        return self._finetune("student_finetune", responses, method, read_teacher=read_teacher)
 
     def _evaluation(self) -> Step:
         job = self.job
         names = {"student": f"{job.student_model}, distilled", "teacher": job.teacher_model.name}
-        names |= {"baseline": f"{job.student_model}, untrained", "gold_only": f"{job.student_model}, gold rows only"}
+        untrained = "untrained, all layers" if job.hyperparameters.keep_layers else "untrained"
+        names |= {"baseline": f"{job.student_model}, {untrained}", "gold_only": f"{job.student_model}, gold rows only"}
         settings: dict[str, Any] = {"names": names, "lineage": self._lineage()}
         settings |= job.evaluation.model_dump(include={"min_accuracy_gain", "min_retention"}, exclude_none=True)
         settings |= {"gate": job.evaluation.gate} if job.evaluation.gate else {}
@@ -277,12 +326,11 @@ class _Builder:
             "task": self.task,
             "settings": as_json(settings),
         }
-        if self.adapted:
-            inputs["teacher_model"] = StepOutput("teacher_adaptation", "model")
-        elif self.hosted:
-            inputs |= self._teacher_weights("teacher_model", "teacher_id")
+        if self.hosted:
+            inputs |= self._hosted_teacher("teacher_model", "teacher_id")
         secrets = (judge.api_key_env,) if judge and judge.api_key_env else ()
-        return self._step("evaluation", "evaluation", inputs, secrets)
+        loads = machine.largest(self._student_size(), self._teacher_size())
+        return self._step("evaluation", "evaluation", inputs, secrets, loads=loads)
 
     def _lineage(self) -> dict[str, Any]:
         job = self.job

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -18,6 +20,7 @@ def lineage(plan: Mapping[str, Any]) -> dict[str, Any]:
     prepared, asked = inputs.get("prepare_data", {}), inputs.get("teacher_inference", {})
     teacher = job.get("teacher_model")
     return {
+        "git_commit": plan.get("git_commit"),
         "job": job,
         "teacher": teacher.get("name") if isinstance(teacher, dict) else teacher,
         "student": job.get("student_model"),
@@ -25,6 +28,16 @@ def lineage(plan: Mapping[str, Any]) -> dict[str, Any]:
         "job_hash": _hash(job),
         "prompt_hash": _hash([asked.get("task"), asked.get("sampling")]) if asked else None,
     }
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit that a folder's repository stands at; None outside of one."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
 
 
 def _hash(value: Any) -> str:

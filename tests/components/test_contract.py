@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,3 +57,18 @@ def test_the_client_offers_the_metrics_that_the_evaluation_knows(task: str) -> N
 
 def test_the_client_knows_the_label_tasks() -> None:
     assert {name for name, task in TASKS.items() if issubclass(task, LabelTask)} == set(LABEL_TASKS)
+
+
+@pytest.mark.parametrize(("architecture", "student"), [("phi3", "phi-4-mini"), ("llama", "llama-3.1-8b")])
+def test_a_preset_names_every_linear_map_of_its_architecture(architecture: str, student: str) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from azure_distill.catalog.models import students
+
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1}
+    config = AutoConfig.for_model(architecture, num_hidden_layers=1, vocab_size=16, pad_token_id=0, **sizes)
+    model: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    (layer,) = model.get_decoder().layers
+    linear = {name.rpartition(".")[2] for name, module in layer.named_modules() if isinstance(module, torch.nn.Linear)}
+    assert set(students()[student].preset["target_modules"]) == linear

@@ -17,6 +17,7 @@ LOCATION = f"/subscriptions/{SUBSCRIPTION}/providers/{PROVIDER}/locations/{{loca
 SIZES = {
     # name: (family, vCPUs, GPUs, memory in GB)
     "STANDARD_DS3_V2": ("standardDSv2Family", 4, 0, 14),
+    "STANDARD_E4DS_V5": ("standardEDSv5Family", 4, 0, 32),
     "STANDARD_D4AS_V4": ("standardDASv4Family", 4, 0, 16),
     "STANDARD_NC24ADS_A100_V4": ("standardNCADSA100v4Family", 24, 1, 220),
 }

@@ -13,11 +13,12 @@ from typing import Any
 from aiohttp import ClientTimeout
 from loopback_teacher import LoopbackTeacher
 
+from shared.examples import read_examples
 from shared.rows import Row, read_rows, write_rows
 from shared.tasks import load_task
 from teacher_inference.endpoint import EndpointTeacher
 from teacher_inference.judge import Judge
-from teacher_inference.questions import Questions, read_examples
+from teacher_inference.questions import Questions
 from teacher_inference.retry import Backoff
 from teacher_inference.runner import Runner
 from teacher_inference.selection import Policy

@@ -21,7 +21,8 @@ SCRATCH = "scratch"
 
 @dataclass(frozen=True)
 class Arguments:
-    """`task_text` is the task's JSON as it was given, for the worker processes; `command` is what was called."""
+    """`task_text` is the task's JSON as it was given, for the worker processes; `command` is what was
+    called, with capitals in the place of this machine's folders."""
 
     data: Path
     responses: Path | None
@@ -45,8 +46,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     missing = [problem for contender in contenders for problem in _missing_folder(contender)]
     if missing:
         raise NotFound(*missing)
-    command = shlex.join(["python", "-m", "evaluation", *argv])
-    return Arguments(given.data, given.responses, given.report, task, given.task, settings, contenders, command)
+    return Arguments(given.data, given.responses, given.report, task, given.task, settings, contenders, _command(given))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,6 +64,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--settings", default="{}", help="JSON: metrics, gate, names, lineage, …")
     parser.add_argument("--report", type=Path, required=True, help="output folder")
     return parser
+
+
+def _command(given: argparse.Namespace) -> str:
+    words = ["python -m evaluation"]
+    for name, value in vars(given).items():
+        if value is not None:
+            words.append(
+                f"--{name.replace('_', '-')} {name.upper() if isinstance(value, Path) else shlex.quote(value)}"
+            )
+    return " ".join(words)
 
 
 def _contradictions(given: argparse.Namespace) -> list[Problem]:

@@ -112,9 +112,8 @@ def loss_curve(training: Mapping[str, Any]) -> Chart | None:
     ]
     if len(points) < 2:
         return None
-    canvas, x, y = _by_time(
-        "Training loss of the student", points, (0, 1.05 * max(loss for _, loss in points)), "optimiser step"
-    )
+    span = (0.0, 1.05 * max(loss for _, loss in points))
+    canvas, x, y = _by_time("Training loss of the student", points, span, "optimiser step")
     canvas.path([(x(step), y(loss)) for step, loss in points], "curve faint")
     canvas.path([(x(step), y(loss)) for step, loss in _smooth(points)], "curve student")
     return Chart("Training loss", "The student's loss by step; the strong line is a running mean.", canvas)

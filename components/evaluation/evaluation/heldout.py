@@ -12,6 +12,7 @@ from typing import Any
 
 from shared.errors import InvalidInput, NotFound, Problem
 from shared.rows import Row, read_rows
+from shared.tasks.base import squash
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ def inspect(data: Path) -> HeldOut:
     path, train = data / "test.jsonl", data / "train.jsonl"
     if not path.is_file():
         raise NotFound(Problem("there are no held-out rows", str(path)))
-    trained = {row.id for row in read_rows(train)} if train.is_file() else set()
+    trained, learnt = set[str](), set[bytes]()
+    for row in read_rows(train) if train.is_file() else ():
+        trained.add(row.id)
+        learnt.add(_question(row))
     seen: set[str] = set()
     problems, references = [], 0
     for line, row in enumerate(read_rows(path), 1):
@@ -40,6 +44,9 @@ def inspect(data: Path) -> HeldOut:
             problems.append(Problem(f"the id {row.id!r} stands twice", str(path), line))
         if row.id in trained:
             problems.append(Problem(f"the row {row.id!r} is in train.jsonl too", str(path), line, hint="it has leaked"))
+        elif _question(row) in learnt:
+            what = f"the question of the row {row.id!r} is in train.jsonl too, under another id"
+            problems.append(Problem(what, str(path), line, hint="it has leaked"))
         seen.add(row.id)
         references += row.reference is not None
         facts = row.extra.get("facts", [])
@@ -52,6 +59,12 @@ def inspect(data: Path) -> HeldOut:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return HeldOut(path, len(seen), references, digest)
+
+
+def _question(row: Row) -> bytes:
+    """What a row asks, whatever its case and white space, as a digest."""
+    turns = [[turn["role"], squash(turn["content"])] for turn in row.prompt]
+    return hashlib.blake2b(json.dumps(turns).encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True)

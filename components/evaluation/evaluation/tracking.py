@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evaluation.further import FURTHER
+from shared.tracking import Tracker
 
 COSTS = ("tokens_per_s", "rows_per_s", "parameters", "weight_bytes", "peak_memory_bytes", "usd_per_1000_requests")
 
 
 def track(document: Mapping[str, Any]) -> None:
-    """Log the figures of metrics.json where `MLFLOW_TRACKING_URI` is set and MLflow is installed.
-
-    A tracking server that fails costs a warning, not the evaluation.
-    """
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        return
-    try:
-        import mlflow
-    except ImportError:
-        return
-    try:
-        with mlflow.start_run():  # the run of MLFLOW_RUN_ID where there is one
-            mlflow.log_metrics(dict(flat(document)))
-    except Exception as error:
-        print(f"the figures could not be sent to MLflow: {type(error).__name__}", flush=True)
+    """Log the figures of metrics.json."""
+    with Tracker() as tracker:
+        tracker.figures(dict(flat(document)))
 
 
 def flat(document: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,9 +15,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from shared.errors import ComponentError
 from shared.progress import Progress
+from shared.tracking import Tracker
 from student_finetune import ranks
 from student_finetune.checkpoints import Checkpoints
 from student_finetune.history import History
+from student_finetune.state import trained
 from student_finetune.validation import Validation
 
 POINTS = 100  # of the loss curve
@@ -27,8 +28,9 @@ POINTS = 100  # of the loss curve
 class Report(TrainerCallback):
     """Counts losses and tokens, prints progress, and stops a run whose loss is not a number."""
 
-    def __init__(self, history: History, tokens_per_epoch: int) -> None:
+    def __init__(self, history: History, tokens_per_epoch: int, tracker: Tracker | None = None) -> None:
         self.history, self.tokens_per_epoch = history, tokens_per_epoch
+        self.tracker = tracker or Tracker()
         self.loss, self.tokens = 0.0, 0  # of this process, in the present step
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -52,10 +54,17 @@ class Report(TrainerCallback):
         history.steps = state.global_step
         history.seen_tokens = round(self.tokens_per_epoch * float(state.epoch or 0))
         history.seconds = time.monotonic() - self.started
+        speed = history.seen_tokens / max(history.seconds, 1e-9)
         if history.add_loss(self.loss, self.every):
-            self.progress.facts["loss"] = history.loss[-1]["loss"]
+            self.progress.facts["loss"] = loss = history.loss[-1]["loss"]
+            self.tracker.figures({"loss": loss, "tokens_per_s": speed}, state.global_step)
         self.loss, self.tokens = 0.0, 0
-        self.progress.advance(tokens_per_s=round(history.seen_tokens / max(history.seconds, 1e-9)))
+        self.progress.advance(tokens_per_s=round(speed))
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.history.validation:
+            scores = {name: score for name, score in self.history.validation[-1].items() if name != "epoch"}
+            self.tracker.figures({f"validation_{name}": score for name, score in scores.items()}, state.global_step)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.history.close_loss()
@@ -84,7 +93,7 @@ class BestEpoch(TrainerCallback):
         history.stale = 0 if history.best is None or signed > history.best else history.stale + 1
         if history.best is None or signed >= history.best:
             history.best, history.best_epoch = signed, epoch
-            self.weights = {name: value.to("cpu", copy=True) for name, value in _trained(model)}
+            self.weights = {name: value.to("cpu", copy=True) for name, value in trained(model)}
         if self.patience is not None and history.stale >= self.patience:
             print(f"no better for {history.stale} epochs: training stops", flush=True)
             control.should_training_stop = True
@@ -92,7 +101,7 @@ class BestEpoch(TrainerCallback):
     def restore(self, model: Any) -> None:
         """Give the model the best epoch's weights."""
         with torch.no_grad():
-            for name, value in _trained(model):
+            for name, value in trained(model):
                 value.copy_(self.weights[name])
 
     def save(self, checkpoint: Path) -> None:
@@ -116,8 +125,8 @@ class Keeper(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.saved = time.monotonic()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerControl, control: TrainerControl, **_: Any) -> None:
-        if float(state.epoch) % 1:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if float(state.epoch or 0) % 1:
             self._consider(control)
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -154,11 +163,3 @@ class Keeper(TrainerCallback):
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         self.terminated = True
         signal.signal(signal.SIGTERM, self.before)
-
-
-def _trained(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """What this process holds of each weight that is trained."""
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            value = parameter.detach()
-            yield name, value.to_local() if hasattr(value, "to_local") else value

@@ -28,6 +28,7 @@ from student_finetune.history import History
 
 COMPLETE = "complete.json"
 ABANDONED = 3600  # seconds after which an incomplete checkpoint belongs to nobody any more
+EXPIRED = 30 * 24 * 3600  # seconds after which nobody goes on from a complete one any more
 SAMPLED, BLOCKS, BLOCK = 64 << 20, 16, 64 << 10  # bytes: files above the first are judged by blocks
 
 
@@ -68,9 +69,10 @@ class Checkpoints:
         return (marker.parent for marker in self.all.glob(f"*/checkpoint-*/{COMPLETE}"))
 
     def _sweep(self) -> None:
-        """Remove what a run that was killed left half written."""
-        for checkpoint in self.all.glob("*/checkpoint-*"):
-            if not (checkpoint / COMPLETE).exists() and time.time() - checkpoint.stat().st_mtime > ABANDONED:
+        """Remove what runs that were killed left half written, and what nobody came back for."""
+        for checkpoint in self.all.parent.glob("*/*/checkpoint-*"):
+            limit = EXPIRED if (checkpoint / COMPLETE).exists() else ABANDONED
+            if time.time() - checkpoint.stat().st_mtime > limit:
                 _remove(checkpoint)
 
 

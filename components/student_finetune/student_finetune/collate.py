@@ -4,20 +4,32 @@ A row of a batch is its prompt, followed by *branches*: the answer, then each ca
 itself only and counts positions on from the prompt, so one pass gives the log probabilities of all of them.  The last
 token of a branch predicts nothing and is not fed.  Rows are padded on the right, where causal attention never looks.
 
-    kept              [P]     flat positions (row * width + column) whose logits are needed
-    answer_at         [A]     index into `kept` of the position that predicts each answer token
-    answer_tokens     [A]     the answer tokens, the end of turn among them
-    answer_has_teacher [A]    whether the token's row has teacher probabilities
-    candidate_at      [C]     as answer_at, for the candidates' tokens
-    candidate_tokens  [C]
+    kept              [P]     flat positions (row * width + column) whose logits are needed, the answers' first
+    asked_at          [Q]     index into `kept` of each token whose log probability is needed, ascending
+    asked_tokens      [Q]     and the token
+    answer_tokens     [A]     the answer tokens, the end of turn among them; position i of `kept` predicts the i-th
+    answer_asked      [A]     index into `asked_*` of each answer token
+    answer_lengths    [rows]  answer tokens of each row
+    answer_labelled   [A]     whether the token's row has teacher probabilities of its candidates
+    candidate_asked   [C]     as answer_asked, for the candidates' tokens
     candidate_cells   [C]     which cell of `teacher` each candidate token belongs to
     teacher           [R, K]  the teacher's log probabilities, `ABSENT` where a row has fewer than K candidates
+    answer_listed     [A]     whether there are log probabilities of the teacher's likeliest tokens
+    listed_asked      [L, M]  for these: as answer_asked, -1 where there are fewer than M
+    listed            [L, M]  and the teacher's log probabilities, `ABSENT` where there are fewer
+
+and, where a hosted teacher is to be read,
+
+    rows              [rows]  the examples' numbers
+    asked_ids         [rows, teacher's width]  its own question and the answer without the end of turn
+    asked_kept        [A]     flat positions in it that predict the answer tokens
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -65,7 +77,22 @@ class Collator:
         if any(max(row.branch) > 1 for row in rows):
             batch["position_ids"] = _padded([row.position for row in rows], width, 0)
             batch["attention_mask"] = self._tree(_padded([row.branch for row in rows], width, -1))
-        return batch | _targets(examples, answers, candidates, width)
+        batch |= _targets(examples, answers, candidates, width)
+        return batch | (self._questions(examples) if any(example.asked for example in examples) else {})
+
+    def _questions(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+        rows = [[*example.asked, *example.answer[:-1]] for example in examples]
+        width = max(map(len, rows))
+        kept = [
+            row * width + len(tokens) - back
+            for row, (tokens, example) in enumerate(zip(rows, examples, strict=True))
+            for back in range(len(example.answer), 0, -1)
+        ]
+        return {
+            "rows": torch.tensor([example.number for example in examples]),
+            "asked_ids": _padded(rows, width, self.pad_id),
+            "asked_kept": torch.tensor(kept),
+        }
 
     def _tree(self, branch: torch.Tensor) -> torch.Tensor:
         """Additive mask [rows, 1, width, width]: a token sees what comes before it in the prompt or in its branch."""
@@ -73,6 +100,27 @@ class Collator:
         visible = ((key == 0) | (key == query)).tril()
         mask = torch.zeros(visible.shape, dtype=self.dtype).masked_fill(~visible, torch.finfo(self.dtype).min)
         return mask[:, None]
+
+
+@dataclass
+class _Asked:
+    """The (position, token) pairs whose log probabilities are needed, as they are gathered."""
+
+    at: list[torch.Tensor] = field(default_factory=list)
+    tokens: list[torch.Tensor] = field(default_factory=list)
+
+    def add(self, at: Any, tokens: Any) -> slice:
+        """Ask; returns where the answers will be, before they are sorted."""
+        start = sum(map(len, self.at))
+        self.at.append(torch.as_tensor(at, dtype=torch.long))
+        self.tokens.append(torch.as_tensor(tokens, dtype=torch.long))
+        return slice(start, start + len(self.at[-1]))
+
+    def sorted(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The pairs by position, and where each of the pairs added has gone."""
+        at = torch.cat(self.at)
+        order = at.argsort(stable=True)
+        return {"asked_at": at[order], "asked_tokens": torch.cat(self.tokens)[order]}, order.argsort()
 
 
 def _targets(
@@ -86,38 +134,72 @@ def _targets(
     def keep(row: int, columns: Sequence[int]) -> list[int]:
         return [kept.setdefault(row * width + column, len(kept)) for column in columns]
 
-    answer_at: list[int] = []
-    answer_tokens: list[int] = []
-    has_teacher: list[bool] = []
+    asked = _Asked()
+    lengths = [len(example.answer) for example in examples]
+    at = [place for row, columns in enumerate(answers) for place in keep(row, columns)]
+    answer = asked.add(at, [token for example in examples for token in example.answer])
+    labels, candidate = _labels(examples, candidates, keep, asked)
+    listed, present, cells = _listed(examples, asked)
+    found, gone = asked.sorted()
+    table = torch.full(present.shape, -1)
+    table[present] = gone[cells]
+    return {
+        "kept": torch.tensor(list(kept)),
+        **found,
+        "answer_tokens": asked.tokens[0],
+        "answer_asked": gone[answer],
+        "answer_lengths": torch.tensor(lengths),
+        **labels,
+        "candidate_asked": gone[candidate],
+        **listed,
+        "listed_asked": table,
+    }
+
+
+def _labels(
+    examples: Sequence[Example],
+    candidates: Sequence[Sequence[Sequence[int]]],
+    keep: Callable[[int, Sequence[int]], list[int]],
+    asked: _Asked,
+) -> tuple[dict[str, torch.Tensor], slice]:
+    """The teacher's probabilities of the rows' candidates, and what is asked of the student for them."""
+    labelled = [index for index, example in enumerate(examples) if example.teacher]
+    most = max((len(examples[index].teacher) for index in labelled), default=0)
     at: list[int] = []
     tokens: list[int] = []
     cells: list[int] = []
-    labelled = [index for index, example in enumerate(examples) if example.teacher]
-    most = max((len(examples[index].teacher) for index in labelled), default=0)
-    for index, example in enumerate(examples):
-        answer_at += keep(index, answers[index])
-        answer_tokens += example.answer
-        has_teacher += [bool(example.teacher)] * len(example.answer)
     for number, index in enumerate(labelled):
         for candidate, ids in enumerate(examples[index].candidates):
             at += keep(index, candidates[index][candidate])
             tokens += ids
             cells += [number * most + candidate] * len(ids)
-    targets = {
-        "kept": torch.tensor(list(kept)),
-        "answer_at": torch.tensor(answer_at),
-        "answer_tokens": torch.tensor(answer_tokens),
-        "answer_has_teacher": torch.tensor(has_teacher),
+    teacher = [[max(value, ABSENT) for value in examples[index].teacher] for index in labelled]
+    rows = [values + [ABSENT] * (most - len(values)) for values in teacher]
+    labels = {
+        "answer_labelled": torch.tensor([bool(example.teacher) for example in examples for _ in example.answer]),
+        "candidate_cells": torch.tensor(cells, dtype=torch.long),
+        "teacher": torch.tensor(rows, dtype=torch.float32).view(len(labelled), most),
     }
-    if labelled:
-        teacher = [[max(value, ABSENT) for value in examples[index].teacher] for index in labelled]
-        targets |= {
-            "candidate_at": torch.tensor(at),
-            "candidate_tokens": torch.tensor(tokens),
-            "candidate_cells": torch.tensor(cells),
-            "teacher": torch.tensor([values + [ABSENT] * (most - len(values)) for values in teacher]),
-        }
-    return targets
+    return labels, asked.add(at, tokens)
+
+
+def _listed(examples: Sequence[Example], asked: _Asked) -> tuple[dict[str, torch.Tensor], torch.Tensor, slice]:
+    """The teacher's likeliest tokens, where there are any, and what is asked of the student for them."""
+    most = max((example.listed.ids.shape[1] for example in examples if example.listed), default=0)
+    count = sum(len(example.answer) for example in examples)
+    ids, logprobs = torch.zeros((count, most), dtype=torch.long), torch.full((count, most), ABSENT)
+    start = 0
+    for example in examples:
+        if example.listed:
+            rows, columns = example.listed.ids.shape
+            ids[start : start + rows, :columns] = torch.from_numpy(example.listed.ids).long()
+            logprobs[start : start + rows, :columns] = torch.from_numpy(example.listed.logprobs)
+        start += len(example.answer)
+    taught = (logprobs > ABSENT).any(1)
+    ids, logprobs = ids[taught], logprobs[taught]
+    present = logprobs > ABSENT
+    at = taught.nonzero()[:, :1].expand(present.shape)[present]  # position i of `kept` predicts answer token i
+    return {"answer_listed": taught, "listed": logprobs}, present, asked.add(at, ids[present])
 
 
 def _padded(rows: Sequence[Sequence[int]], width: int, pad: int) -> torch.Tensor:

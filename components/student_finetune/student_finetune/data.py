@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,9 @@ from shared.rows import Row, read_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from student_finetune.align import Listed
+    from student_finetune.signals import Signal
 
 
 @dataclass(frozen=True)
@@ -24,36 +26,56 @@ class Located:
     file: str
     line: int
 
+    @property
+    def without_tokens(self) -> Located:
+        """Without the token log probabilities, many times as large as all else; an empty list says there were some."""
+        row = self.row
+        return replace(self, row=replace(row, token_logprobs=[])) if row.token_logprobs else self
+
     def problem(self, message: str, field: str | None = None) -> Problem:
         return Problem(message, self.file, self.line, field)
 
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids of one row.
+    """Token ids of one row, and what the signals add to it.
 
-    `answer` ends with the end-of-turn token.  `candidates` and the teacher's log probabilities of them (`teacher`)
-    are empty where the row has none or the method does not use them.
+    `answer` ends with the end-of-turn token.  `candidates` and the teacher's log probabilities of them (`teacher`),
+    its likeliest tokens along the answer (`listed`), and the token ids of its own question (`asked`) are empty where
+    the row has none or the method does not use them.  `number` tells the examples of a training apart.
     """
 
     prompt: list[int]
     answer: list[int]
     candidates: tuple[tuple[int, ...], ...] = ()
     teacher: tuple[float, ...] = ()
+    listed: Listed | None = None
+    asked: tuple[int, ...] = ()
+    number: int = 0
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)
 
 
 def read_training(folder: Path) -> list[Located]:
-    """The rows of train.jsonl, each with an answer to learn; raises InvalidInput with every bad row."""
-    rows = list(_located(folder / "train.jsonl"))
-    problems = [problem for row in rows for problem in _problems(row)]
+    """The rows of train.jsonl, each with an answer to learn; raises InvalidInput with every bad row.
+
+    Without their token log probabilities: see `stream_training`.
+    """
+    rows, problems = list[Located](), list[Problem]()
+    for located in stream_training(folder):
+        problems += _problems(located)
+        rows.append(located.without_tokens)
     if problems:
         raise InvalidInput(*problems)
     if not rows:
         raise InvalidInput(Problem("there is no row to learn from", str(folder / "train.jsonl")))
     return rows
+
+
+def stream_training(folder: Path) -> Iterator[Located]:
+    """The rows of train.jsonl whole, one at a time."""
+    return _located(folder / "train.jsonl")
 
 
 def read_gold_validation(folder: Path) -> list[Located]:
@@ -76,51 +98,71 @@ def _problems(located: Located) -> Iterator[Problem]:
         yield located.problem("has no prompt")
     if not (row.answer or "").strip():
         yield located.problem("has no answer to learn: the last message must be the assistant's")
-    if row.label_logprobs is None:
-        return
-    values = list(row.label_logprobs.values())
-    numbers = all(isinstance(value, int | float) and not math.isnan(value) for value in values)
-    if len(values) < 2 or not numbers or max(values) > 1e-3 or max(values) == -math.inf:
+    if row.label_logprobs is not None and not _good_labels(row.label_logprobs):
         yield located.problem("must give a log probability for two or more answers", "label_logprobs")
+    if row.token_logprobs is not None and not all(map(_good_token, row.token_logprobs)):
+        yield located.problem("must list tokens with token, logprob and top", "token_logprobs")
+
+
+def _good_labels(logprobs: Mapping[str, object]) -> bool:
+    values = list(logprobs.values())
+    return len(values) >= 2 and all(map(_is_logprob, values)) and any(value != -math.inf for value in values)
+
+
+def _good_token(token: object) -> bool:
+    if not isinstance(token, dict) or not isinstance(token.get("token"), str) or not _is_logprob(token.get("logprob")):
+        return False
+    top = token.get("top")
+    return isinstance(top, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and _is_logprob(pair[1]) for pair in top
+    )
+
+
+def _is_logprob(value: object) -> bool:
+    return isinstance(value, int | float) and value <= 1e-3  # which is false of NaN
 
 
 class Encoder:
-    """Rows to examples, with one tokenizer."""
+    """Rows to examples, with the student's tokenizer and what the signals add."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, *, teacher: bool) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, signals: Sequence[Signal] = ()) -> None:
         from shared.chat import end_ids
-        from shared.labels import label_ids
 
-        self.tokenizer, self.max_length, self.teacher = tokenizer, max_length, teacher
+        self.tokenizer, self.max_length, self.signals = tokenizer, max_length, signals
         self.end = end_ids(tokenizer)
-
-        @lru_cache(maxsize=1024)
-        def candidates(labels: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-            return tuple(tuple(ids) for ids in label_ids(tokenizer, labels))
-
-        self._candidates = candidates
 
     def encode(self, row: Row) -> Example:
         from shared.chat import answer_ids, prompt_ids
 
-        prompt = prompt_ids(self.tokenizer, row.prompt)
         answer = answer_ids(self.tokenizer, row.answer or "") + self.end
-        if not (self.teacher and row.label_logprobs):
-            return Example(prompt, answer)
-        labels = tuple(row.label_logprobs)
-        return Example(prompt, answer, self._candidates(labels), tuple(row.label_logprobs.values()))
+        example = Example(prompt_ids(self.tokenizer, row.prompt), answer)
+        for signal in self.signals:
+            example = signal.encode(row, example)
+        return example
 
-    def encode_all(self, rows: Sequence[Located]) -> list[Example]:
+    def encode_all(self, rows: Iterable[Located]) -> list[Example]:
         """Examples of the rows that fit; a row cut short would teach a wrong end, so longer ones are left out."""
-        encoded = [(located, self.encode(located.row)) for located in rows]
-        long = [located for located, example in encoded if len(example) > self.max_length]
-        if long and len(long) == len(encoded):
+        examples, long, problems = list[Example](), list[Located](), list[Problem]()
+        for located in rows:
+            example = self.encode(located.row)
+            problems += self._untrainable(located, example)
+            if len(example) > self.max_length:
+                long.append(located.without_tokens)
+            else:
+                examples.append(replace(example, number=len(examples)))
+        if problems:
+            raise InvalidInput(*problems)
+        if long and not examples:
             hint = "raise hyperparameters.max_length"
             raise InvalidInput(Problem(f"every row is longer than {self.max_length} tokens", long[0].file, hint=hint))
         if long:
-            print(
-                f"warning: {len(long)} of {len(encoded)} rows are longer than {self.max_length} tokens and are left "
-                f"out, the first at {long[0].file}:{long[0].line}",
-                flush=True,
-            )
-        return [example for _, example in encoded if len(example) <= self.max_length]
+            rows_long = f"{len(long)} of {len(long) + len(examples)} rows are longer than {self.max_length} tokens"
+            print(f"warning: {rows_long} and are left out, the first at {long[0].file}:{long[0].line}", flush=True)
+        return examples
+
+    def _untrainable(self, located: Located, example: Example) -> Iterator[Problem]:
+        """Why a row would not teach an answer that ends: at least one token, and one end of turn, after it."""
+        if len(example.answer) <= len(self.end):
+            yield located.problem("the student's tokenizer has no token for the answer")
+        elif self.end[0] in example.answer[: -len(self.end)]:
+            yield located.problem("the answer holds the student's end-of-turn token")

@@ -1,19 +1,23 @@
-"""What the student is trained to minimise, as pure functions of log probabilities.
+"""What the student is trained to minimise, as pure functions of log probabilities and logits.
 
-A loss is a sum of terms, and each term is a *sum over items* (answer tokens, labelled rows) divided by the number of
-such items in the whole optimiser step.  So gradients do not depend on how a step is cut into batches.  A further
-signal (token-level logits, hidden states) is one more function here and one more entry in `Objective.terms`.
+Each gives one number an item (a token, a row) or their sum, never a mean: `signals.Objective` divides by the number of
+items in the whole optimiser step, so that gradients do not depend on how a step is cut into batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
 
 import torch
 
 ABSENT = -1e9
-"""Log probability of a candidate that a row does not have; finite, so that 0 * ABSENT is 0 and not NaN."""
+"""Log probability of what a row does not have; finite, so that 0 * ABSENT is 0 and not NaN."""
+
+CERTAIN = 1e-6
+"""Least probability that a tail is taken to have in the student: log(0) has no gradient."""
+
+NEGLIGIBLE = 1e-4
+"""Teacher's tails below this are the rounding of its log probabilities, and are left out."""
 
 
 def token_logprobs(logits: torch.Tensor, at: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -48,26 +52,43 @@ def candidate_logprobs(token_logprobs: torch.Tensor, cells: torch.Tensor, shape:
     return flat.masked_fill(~present, ABSENT).view(shape)
 
 
-@dataclass(frozen=True)
-class Objective:
-    """(1 - weight) · CE + weight · T² · KL for rows with teacher probabilities, CE for the others."""
+def tail_kl(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """KL(teacher ‖ student) where the teacher's likeliest tokens are known only, at temperature 1: [tokens].
 
-    temperature: float = 1.0
-    weight: float = 0.0
-
-    def terms(self, logits: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Each term summed over the items of one batch; `logits` [positions, vocabulary] (see `collate`)."""
-        weights = 1.0 - self.weight * batch["answer_has_teacher"].float()
-        nll = answer_nll(token_logprobs(logits, batch["answer_at"], batch["answer_tokens"]), weights)
-        terms = {"tokens": nll}
-        if "teacher" in batch:
-            teacher = batch["teacher"]
-            logprobs = token_logprobs(logits, batch["candidate_at"], batch["candidate_tokens"])
-            student = candidate_logprobs(logprobs, batch["candidate_cells"], (teacher.shape[0], teacher.shape[1]))
-            terms["labelled"] = self.weight * label_kl(student, teacher, self.temperature)
-        return terms
+    `student` and `teacher`: log probabilities [tokens, listed] of the same listed tokens, `ABSENT` where there are
+    fewer.  All other tokens of the vocabulary are one more class on either side, the tail.  So it is a lower bound of
+    the whole KL (data processing inequality), and least where the student gives each listed token, and the tail, the
+    teacher's probability; without the tail the student would learn to be surer than its teacher.
+    """
+    p, q = teacher.exp(), student.exp()
+    listed = (p * (teacher - student)).sum(-1)
+    tail = (1 - p.sum(-1)).clamp(min=0)
+    rest = (1 - q.sum(-1)).clamp(min=CERTAIN)
+    known = tail > NEGLIGIBLE
+    return listed + torch.where(known, tail * (tail.clamp(min=NEGLIGIBLE).log() - rest.log()), 0.0)
 
 
-def item_counts(batch: Mapping[str, torch.Tensor]) -> dict[str, int]:
-    """By how many items of this batch each term of `Objective.terms` is to be divided."""
-    return {"tokens": len(batch["answer_tokens"]), "labelled": len(batch["teacher"]) if "teacher" in batch else 0}
+def forward_kl(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """T² · KL(teacher ‖ student) at temperature T, from logits [tokens, vocabulary]: [tokens].
+
+    Written as Σ p (t - s) + logsumexp s - logsumexp t, for which autograd keeps two tensors of this size and not five.
+    """
+    t, s = teacher / temperature, student / temperature
+    difference = (t.softmax(-1) * (t - s)).sum(-1)
+    return temperature**2 * (difference + s.logsumexp(-1) - t.logsumexp(-1))
+
+
+def reverse_kl(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """T² · KL(student ‖ teacher) at temperature T, from logits [tokens, vocabulary]: [tokens]."""
+    p, q = (teacher / temperature).log_softmax(-1), (student / temperature).log_softmax(-1)
+    return temperature**2 * (q.exp() * (q - p)).sum(-1)
+
+
+def jensen_shannon(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """T² · (KL(teacher ‖ m) + KL(student ‖ m)) / 2 with m their mean, at temperature T, from logits: [tokens]."""
+    p, q = (teacher / temperature).log_softmax(-1), (student / temperature).log_softmax(-1)
+    middle = torch.logaddexp(p, q) - math.log(2)
+    return temperature**2 * 0.5 * (p.exp() * (p - middle) + q.exp() * (q - middle)).sum(-1)
+
+
+DIVERGENCES = {"forward_kl": forward_kl, "reverse_kl": reverse_kl, "jsd": jensen_shannon}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.errors import InvalidInput, Problem
+from shared.examples import read_examples
 from shared.scratch import Recipe
 from shared.tasks import Task, load_task
+from shared.tracking import Tracker
 from shared.weights import locate
-from student_finetune.data import Encoder, Located, read_gold_validation, read_training
+from student_finetune.data import Encoder, Located, read_gold_validation, read_training, stream_training
 from student_finetune.settings import (
     Distillation,
     Hyperparameters,
@@ -22,7 +26,10 @@ from student_finetune.settings import (
 )
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from student_finetune.checkpoints import Checkpoints
+    from student_finetune.hosted import HostedTeacher
 
 
 def main(argv: Sequence[str]) -> None:
@@ -32,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
     chosen = parse_hyperparameters(arguments.hyperparameters, from_scratch=recipe is not None)
     distillation = parse_distillation(arguments.distillation)
     rows = read_training(arguments.data)
-    _check_teacher(rows, distillation)
+    _check_teacher(rows, distillation, hosted=bool(arguments.teacher_folder or arguments.teacher_id))
     gold = read_gold_validation(arguments.data)
 
     # torch and transformers are imported from here on
@@ -52,8 +59,9 @@ def _train(
     gold: Sequence[Located],
 ) -> None:
     from student_finetune import ranks, students
-    from student_finetune.losses import Objective
+    from student_finetune.align import Aligner
     from student_finetune.record import write_record
+    from student_finetune.signals import make_objective
     from student_finetune.train import train
     from student_finetune.validation import make_validation
 
@@ -61,20 +69,47 @@ def _train(
         student = students.from_recipe(recipe, rows, task, chosen.seed)
     else:
         student = students.from_weights(locate(arguments.student_folder, arguments.student_id), chosen)
-    with_teacher = distillation.method == "label_logits"
-    encoder = Encoder(student.tokenizer, chosen.max_length, teacher=with_teacher)
-    examples = encoder.encode_all(rows)
-    objective = Objective(distillation.temperature, distillation.weight) if with_teacher else Objective()
-    validation = make_validation(gold, task, encoder, student.tokenizer)
+    aligner = Aligner(student.tokenizer)
+    teacher = _hosted(arguments, student.tokenizer, task, distillation)
+    objective = make_objective(distillation, student.tokenizer, aligner, teacher)
+    encoder = Encoder(student.tokenizer, chosen.max_length, objective.signals)
+    examples = encoder.encode_all(stream_training(arguments.data))
+    aligner.check(str(arguments.data / "train.jsonl"))
+    validation = make_validation(gold, task, Encoder(student.tokenizer, chosen.max_length), student.tokenizer)
     checkpoints = _checkpoints(arguments, chosen)
-    with students.complete_or_nothing(arguments.model) as folder:
-        history = train(student, examples, objective, chosen, validation, folder, checkpoints)
+    with students.complete_or_nothing(arguments.model) as folder, _tracker(chosen, distillation) as tracker:
+        history = train(student, examples, objective, chosen, validation, folder, checkpoints, tracker)
         if ranks.is_main():
-            students.save(student, folder)
+            students.save(student, folder, chosen)
             name = arguments.student_id or (arguments.student_folder and arguments.student_folder.name)
-            write_record(folder, name, recipe, chosen, distillation, len(examples), arguments.data, student, history)
+            write_record(
+                folder,
+                name,
+                recipe,
+                chosen,
+                distillation,
+                len(examples),
+                arguments.data,
+                student,
+                history,
+                aligner.coverage,
+            )
     if checkpoints and ranks.is_main():
         checkpoints.clear()
+
+
+@contextmanager
+def _tracker(chosen: Hyperparameters, distillation: Distillation) -> Iterator[Tracker]:
+    """The main process' MLflow run, with the settings; the others' figures go nowhere."""
+    from student_finetune import ranks
+
+    tracker = Tracker()
+    if not ranks.is_main():
+        yield tracker
+        return
+    with tracker:
+        tracker.settings(asdict(chosen) | {"method": json.dumps(distillation.to_json())})
+        yield tracker
 
 
 def _checkpoints(arguments: argparse.Namespace, chosen: Hyperparameters) -> Checkpoints | None:
@@ -99,6 +134,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--student-folder", type=Path)
     parser.add_argument("--student-id")
     parser.add_argument("--recipe")
+    parser.add_argument("--teacher-folder", type=Path)
+    parser.add_argument("--teacher-id")
+    parser.add_argument("--gold", type=Path)
     parser.add_argument("--task", required=True)
     parser.add_argument("--hyperparameters", default="{}")
     parser.add_argument("--distillation", default="{}")
@@ -111,15 +149,28 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def _check_teacher(rows: Sequence[Located], distillation: Distillation) -> None:
-    """`label_logits` needs teacher probabilities; rows without them are counted."""
-    if distillation.method != "label_logits":
-        return
-    without = sum(located.row.label_logprobs is None for located in rows)
-    if without == len(rows):
-        hint = "a teacher that gives probabilities, or the method `response`"
-        raise InvalidInput(
-            Problem("label_logits needs rows with label_logprobs", rows[0].file, None, "distillation.method", hint)
-        )
-    if without:
-        print(f"{without} of {len(rows)} rows have no label probabilities and are learnt as text", flush=True)
+def _check_teacher(rows: Sequence[Located], distillation: Distillation, *, hosted: bool) -> None:
+    """Methods need what the teacher left in the rows; rows without it are counted."""
+    needed = {"label_logits": "label_logprobs"} | ({} if hosted else {"logits": "token_logprobs"})
+    for method, field in needed.items():
+        if method not in distillation.shares:
+            continue
+        without = sum(getattr(located.row, field) is None for located in rows)
+        if without == len(rows):
+            hint = "a teacher that gives probabilities, or the method `response`"
+            message = f"{method} needs rows with {field}"
+            raise InvalidInput(Problem(message, rows[0].file, None, "distillation.method", hint))
+        if without:
+            print(f"{without} of {len(rows)} rows have no {field} and are learnt as text", flush=True)
+
+
+def _hosted(
+    arguments: argparse.Namespace, student: PreTrainedTokenizerBase, task: Task, distillation: Distillation
+) -> HostedTeacher | None:
+    from student_finetune.hosted import HostedTeacher
+
+    if "logits" not in distillation.shares or not (arguments.teacher_folder or arguments.teacher_id):
+        return None
+    source = locate(arguments.teacher_folder, arguments.teacher_id)
+    examples = read_examples(arguments.gold, distillation.few_shot)
+    return HostedTeacher.load(source, student, task, examples, distillation.few_shot)

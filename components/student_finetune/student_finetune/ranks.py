@@ -49,6 +49,7 @@ def joined() -> Iterator[None]:
             silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(silence))
         yield
+        wait()  # one that left early would look like one that crashed
 
 
 def total(values: Sequence[float]) -> list[float]:

@@ -32,15 +32,18 @@ def write_record(
     data: Path,
     student: Student,
     history: History,
+    coverage: float | None = None,
 ) -> None:
     """Write training.json.
 
+    `coverage` is the share of the answers' tokens for which an endpoint's log probabilities were of use.
     `trained_tokens` are the answers' tokens over all epochs; `tokens_per_s` counts prompts too, padding never.
     """
     write_json(
         folder / "training.json",
         {
-            **asdict(distillation),
+            **distillation.to_json(),
+            "coverage": coverage,
             "student": name or "scratch",
             "from_scratch": recipe is not None,
             "seed": chosen.seed,
@@ -57,12 +60,20 @@ def write_record(
             "seconds": round(history.seconds, 2),
             "peak_memory_bytes": peak_memory_bytes(),
             "parameters": sum(parameter.numel() for parameter in student.model.parameters()),
+            **({"kept_layers": student.kept_layers} if student.kept_layers else {}),
             "data_hash": data_hash(data),
+            "device": device(),
+            "precision": history.precision,
             "processes": ranks.world(),
+            "sharded": history.sharded,
             "resumed_at": history.resumed_at,
             "versions": versions(),
         },
     )
+
+
+def device() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def versions() -> dict[str, str]:

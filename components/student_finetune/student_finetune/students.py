@@ -8,12 +8,13 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.chat import end_ids
-from shared.errors import ComponentError
+from shared.errors import ComponentError, InvalidInput, Problem
+from shared.layers import evenly_spaced, keep_layers
 from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
 from shared.tasks import Task
 from shared.weights import load_model, load_tokenizer
@@ -32,11 +33,13 @@ LARGE = 5_000_000
 
 @dataclass
 class Student:
-    """A model to train; `dtype` is the type its weights are saved in."""
+    """A model to train; `dtype` is the type its weights are saved in, `source` where a pretrained one is from."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     dtype: torch.dtype
+    source: str | None = None
+    kept_layers: list[int] | None = None
 
 
 def from_recipe(recipe: Recipe, rows: Iterable[Located], task: Task, seed: int) -> Student:
@@ -53,16 +56,46 @@ def from_weights(source: str, chosen: Hyperparameters) -> Student:
     import torch
     from transformers import AutoConfig
 
+    if chosen.quantization and not torch.cuda.is_available():
+        hint = "leave it out, and the frozen weights keep their own type"
+        raise InvalidInput(Problem("4bit needs a GPU", field="hyperparameters.quantization", hint=hint))
     tokenizer = load_tokenizer(source)
     end_ids(tokenizer)  # refuses a model without a chat template before its weights are read
     # frozen weights need no float32; a CPU multiplies bfloat16 weights slower than it converts float32 ones
     frozen_half = chosen.lora_rank > 0 and torch.cuda.is_available()
-    model = _prepared(load_model(source, torch.bfloat16 if frozen_half else torch.float32), chosen)
-    return Student(model, tokenizer, AutoConfig.from_pretrained(source).dtype or torch.float32)
+    dtype = torch.bfloat16 if frozen_half else torch.float32
+    if chosen.quantization:
+        model: Any = load_model(source, dtype, quantization_config=_four_bits(), device_map=torch.cuda.current_device())
+    else:
+        # what may be cut up among several GPUs is not put on one of them first
+        model = load_model(source, dtype, "cpu" if ranks.world() > 1 else None)
+    numbers = evenly_spaced(len(model.get_decoder().layers), chosen.keep_layers) if chosen.keep_layers else None
+    if numbers:
+        keep_layers(model, numbers)
+    stored = AutoConfig.from_pretrained(source).dtype or torch.float32
+    return Student(_prepared(model, chosen), tokenizer, stored, source, numbers)
+
+
+def _four_bits() -> Any:
+    """QLoRA's way of keeping frozen weights (Dettmers et al., arXiv 2305.14314)."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    config: Any = BitsAndBytesConfig
+    return config(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
 def _prepared(model: Any, chosen: Hyperparameters) -> Any:
     """The model with what is not to be trained frozen, LoRA weights added where asked for."""
+    if chosen.quantization:
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(model)
     layers = list(model.get_decoder().layers)
     trained = range(max(0, len(layers) - (chosen.trained_layers or len(layers))), len(layers))
     if chosen.lora_rank:
@@ -75,7 +108,7 @@ def _prepared(model: Any, chosen: Hyperparameters) -> Any:
 
 
 def _with_lora(model: Any, chosen: Hyperparameters, layers: list[torch.nn.Module], numbers: list[int]) -> Any:
-    """LoRA on every linear map of `layers`, the layers with these `numbers`."""
+    """LoRA on every linear map of `layers`, the layers with these `numbers`, or on those named `target_modules`."""
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -85,11 +118,15 @@ def _with_lora(model: Any, chosen: Hyperparameters, layers: list[torch.nn.Module
         for name, module in layer.named_modules()
         if isinstance(module, torch.nn.Linear)
     }
+    unknown = sorted(set(chosen.target_modules or ()) - linear)
+    if unknown:
+        message = f"the model has no {', '.join(unknown)}; its linear maps are {', '.join(sorted(linear))}"
+        raise InvalidInput(Problem(message, field="hyperparameters.target_modules"))
     torch.manual_seed(chosen.seed)
     lora = LoraConfig(
         r=chosen.lora_rank,
         lora_alpha=chosen.lora_alpha,
-        target_modules=sorted(linear),
+        target_modules=sorted(chosen.target_modules or linear),
         layers_to_transform=numbers,
         task_type="CAUSAL_LM",
     )
@@ -103,18 +140,40 @@ def merged(model: Any) -> Any:
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
-def save(student: Student, folder: Path) -> None:
-    """Write weights, tokenizer, chat template, generation settings, and what MLflow needs to load them."""
+def unquantized(student: Student, chosen: Hyperparameters) -> Any:
+    """The same LoRA weights on frozen weights of the stored type: added to four bits they would be rounded away."""
+    import torch
+
+    weights = {name: value.detach().cpu() for name, value in student.model.named_parameters() if value.requires_grad}
+    model: Any = load_model(str(student.source), student.dtype, "cpu")
+    if student.kept_layers:
+        keep_layers(model, student.kept_layers)
+    model = _prepared(model, replace(chosen, quantization=None))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(weights[name])
+    return model
+
+
+def save(student: Student, folder: Path, chosen: Hyperparameters) -> None:
+    """Write weights, tokenizer, chat template, generation settings, and what MLflow needs to load them.
+
+    With `keep_adapter` LoRA's weights also lie in `adapter/`, apart from those they belong to.
+    """
     from safetensors import SafetensorError
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model = merged(student.model).to(student.dtype)
     tokenizer = student.tokenizer
-    ends = sorted({*end_ids(tokenizer), int(tokenizer.eos_token_id)})
-    model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    whole = unquantized(student, chosen) if chosen.quantization else student.model
     try:
+        if chosen.keep_adapter:
+            whole.save_pretrained(folder / "adapter")
+        model = merged(whole).to(student.dtype)
+        ends = sorted({*end_ids(tokenizer), int(tokenizer.eos_token_id)})
+        model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         write_mlflow(model, tokenizer, folder)

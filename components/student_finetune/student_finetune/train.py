@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
 
 from shared.errors import ComponentError
+from shared.tracking import Tracker
 from shared.weights import fast_dtype
 from student_finetune import ranks
 from student_finetune.batches import StepBatches
@@ -22,9 +24,10 @@ from student_finetune.checkpoints import Checkpoints, read_history
 from student_finetune.collate import Collator
 from student_finetune.data import Example
 from student_finetune.history import History
-from student_finetune.losses import Objective, item_counts
-from student_finetune.selected import selected_logits
 from student_finetune.settings import Hyperparameters
+from student_finetune.sharding import gather, is_sharded, is_worthwhile, shard
+from student_finetune.signals import Objective
+from student_finetune.state import load_optimizer, load_random, load_weights, save_state
 from student_finetune.students import LARGE, Student
 from student_finetune.validation import Validation
 
@@ -50,16 +53,21 @@ class DistillationTrainer(Trainer):
 
     def __init__(self, objective: Objective, report: Report, batches: StepBatches, **options: Any) -> None:
         super().__init__(**options)
-        self.objective, self.report, self.batches = objective, report, batches
+        self.objective: Objective = objective
+        self.report: Report = report
+        self.batches: StepBatches = batches
         self.add_callback(report)
         self.remove_callback(PrinterCallback)
+        if is_sharded(self.model):  # accelerate would wrap it for data parallelism, and shards on GPUs only
+            self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
 
     def get_train_dataloader(self) -> Loader:
-        shortest = min(self.train_dataset, key=len)  # type: ignore[arg-type, type-var]
+        shortest = min(self.train_dataset, key=len)  # type: ignore[arg-type]
         collate: Any = self.data_collator
 
         def laid_out(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-            return collate(examples) if examples else collate([shortest]) | {FILLER: torch.ones(1)}
+            batch: dict[str, torch.Tensor] = collate(examples or [shortest])
+            return batch if examples else batch | {FILLER: torch.ones(1)}
 
         return Loader(
             self.train_dataset,  # type: ignore[arg-type]
@@ -72,8 +80,8 @@ class DistillationTrainer(Trainer):
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Any]:
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
-        counts = [item_counts(batch) for batch in batches if FILLER not in batch]
-        names = sorted(item_counts(batches[0]))
+        counts = [self.objective.items(batch) for batch in batches if FILLER not in batch]
+        names = sorted(self.objective.items(batches[0]))
         found = ranks.total([sum(count[name] for count in counts) for name in names])
         return batches, dict(zip(names, found, strict=True))
 
@@ -84,7 +92,7 @@ class DistillationTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> torch.Tensor:
-        terms = self.objective.terms(selected_logits(model, inputs), inputs)
+        terms = self.objective.terms(model, inputs, self.state.global_step / max(1, self.state.max_steps))
         teaches = FILLER not in inputs
         shares = [term / max(num_items_in_batch[name], 1) for name, term in terms.items()]
         loss = torch.stack(shares).sum() * teaches
@@ -92,12 +100,27 @@ class DistillationTrainer(Trainer):
         self.report.tokens += len(inputs["answer_tokens"]) * teaches
         return loss * ranks.world()
 
-    def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         try:
-            super()._save_checkpoint(*arguments, **options)
-        except (OSError, RuntimeError, SafetensorError) as error:  # torch says RuntimeError when a disk is full
+            folder.mkdir(parents=True, exist_ok=True)
+            save_state(folder, model, self.optimizer, self.lr_scheduler)
+            if ranks.is_main():
+                self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+        except (OSError, RuntimeError) as error:  # torch says RuntimeError when a disk is full
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-            raise ComponentError(f"cannot write a checkpoint to {self.args.output_dir}: {reason}") from None
+            raise ComponentError(f"cannot write the checkpoint {folder}: {reason}") from None
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_weights(Path(resume_from_checkpoint), model or self.model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint:
+            load_optimizer(Path(checkpoint), self.optimizer, self.lr_scheduler)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint:
+            load_random(Path(checkpoint))
 
 
 def train(
@@ -108,6 +131,7 @@ def train(
     validation: Validation | None,
     scratch: Path,
     checkpoints: Checkpoints | None = None,
+    tracker: Tracker | None = None,
 ) -> History:
     """Train `student.model` in place and leave it with its best epoch's weights.
 
@@ -120,12 +144,17 @@ def train(
     lengths = [len(example) for example in examples]
     accumulation = chosen.gradient_accumulation_steps
     batches = StepBatches(lengths, chosen.batch_size, accumulation, chosen.seed, ranks.rank(), ranks.world())
+    arguments = training_arguments(student, batches, chosen, checkpoints.own if checkpoints else scratch)
+    history.precision = "bfloat16" if arguments.bf16 else "float32"
+    history.sharded = is_worthwhile(student.model, chosen)
+    if history.sharded:
+        shard(student.model, arguments.bf16)  # onto the GPUs, where there are any
     trainer = DistillationTrainer(
         objective,
-        Report(history, sum(lengths)),
+        Report(history, sum(lengths), tracker),
         batches,
         model=student.model,
-        args=training_arguments(student, batches, chosen, checkpoints.own if checkpoints else scratch),
+        args=arguments,
         train_dataset=examples,
         data_collator=Collator(int(student.tokenizer.pad_token_id), next(student.model.parameters()).dtype),
         callbacks=[callback for callback in (best, keeper) if callback],  # the checkpoint has the epoch's score in it
@@ -142,6 +171,8 @@ def train(
     else:
         history.best_epoch = chosen.num_epochs
     student.model.train(False)
+    if is_sharded(student.model):
+        gather(student.model)
     return history
 
 

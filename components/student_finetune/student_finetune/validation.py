@@ -14,8 +14,7 @@ from shared.labels import label_ids, label_logprobs
 from shared.tasks import LabelTask, Task
 from student_finetune.collate import Collator
 from student_finetune.data import Encoder, Located
-from student_finetune.losses import answer_nll, token_logprobs
-from student_finetune.selected import selected_logits
+from student_finetune.reading import read
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -84,8 +83,7 @@ class AnswerLoss:
         total, count = 0.0, 0
         for indices in length_batches([[*e.prompt, *e.answer] for e in self.examples], ROWS):
             batch = {k: v.to(model.device) for k, v in self.collate([self.examples[i] for i in indices]).items()}
-            logits = selected_logits(model, batch)
-            logprobs = token_logprobs(logits, batch["answer_at"], batch["answer_tokens"])
-            total += float(answer_nll(logprobs, torch.ones_like(logprobs)))
+            logprobs = read(model, batch).logprobs[batch["answer_asked"]]
+            total -= float(logprobs.sum())
             count += len(logprobs)
         return total / count

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from shared.errors import ComponentError, InvalidInput, Problem
+from shared.examples import read_examples
 from shared.rows import write_json
 from shared.tasks import LabelTask, Task, load_task
 from shared.tasks.text import Math
 from teacher_inference.preview import FILE, preview
-from teacher_inference.questions import Questions, read_examples
+from teacher_inference.questions import Questions
 from teacher_inference.selection import Policy
 from teacher_inference.settings import EndpointSettings, Limits, Sampling
 from teacher_inference.teacher import Needs, Teacher

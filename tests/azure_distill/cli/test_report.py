@@ -84,7 +84,8 @@ def test_several_runs_stand_in_one_table_a_line_a_student(tmp_path: Path) -> Non
     figures = "40 0.800 [0.700, 0.900] – – – 135M – 0.250 0.900 passed"
     assert " ".join(shown[first].split()[1:]) == figures
     assert shown[second].split()[-3:] == ["0.250", "–", "FAILED"]
-    assert "failed: no weights" in shown[failed]
+    assert shown[failed].split()[1] == "failed"
+    assert f"{failed}: the student could not be evaluated: no weights" in lines
     assert sum(line.startswith("report: ") for line in lines) == 3
     assert not any("different test rows" in line for line in lines)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leaks import CommandLines, files_with
 from loopback_teacher import LoopbackTeacher
 
 from azure_distill.samples import generate
@@ -68,10 +69,11 @@ def write_job(shell: Shell, url: str, auth: str) -> str:
     return "job.yaml"
 
 
-def test_a_job_runs_in_azure_as_it_runs_here(shell: Shell) -> None:
+def test_a_job_runs_in_azure_as_it_runs_here(shell: Shell, home: Path) -> None:
     azure = shell.azure
     azure.workspace.connections["big-teacher"] = ("https://teacher.example", CANARY)
-    with LoopbackTeacher(answer=lambda body: "billing", key=CANARY, model="big") as teacher:
+    teaching = LoopbackTeacher(answer=lambda body: "billing", key=CANARY, model="big")
+    with teaching as teacher, CommandLines(CANARY) as seen:
         job = write_job(shell, teacher.url, "api_key_env: TEACHER_KEY, connection: big-teacher")
         there = shell.json("submit", job, "--watch")
         asked = len(teacher.requests)
@@ -92,7 +94,10 @@ def test_a_job_runs_in_azure_as_it_runs_here(shell: Shell) -> None:
     shell.run("register", there["name"], "--name", "tickets-small")
     evaluated = shell.json("evaluate", "tickets-small", "--test-data", "test_data.jsonl", "--azure")
     assert evaluated["metrics"]["contenders"]["student"]["n"] == 10
-    assert not [str(call) for call in azure.recorder.calls if CANARY in call.text() and "connections" not in call.path]
+    assert [str(call) for call in azure.recorder.holding(CANARY)] == []
+    assert azure.storage.holding(CANARY.encode()) == []
+    assert list(files_with(CANARY, shell.folder, home)) == []
+    assert seen.leaks == set()
     assert azure.recorder.unexpected == []
 
 

@@ -104,6 +104,19 @@ def test_byte_order_mark_and_crlf_are_accepted(folder: Path) -> None:
         ("evaluation: {metrics: [accurracy]}", "evaluation.metrics.0", "is no metric", "did you mean 'accuracy'?"),
         ("evaluation: {gold_baseline: true}", "evaluation.gold_baseline", "needs gold rows", None),
         ("distillation: {method: label_logits}", "distillation.method", "needs a task with labels", "response"),
+        ("distillation: {method: {logit: 1}}", "distillation.method.logit", "must be 'response'", "logits"),
+        ("distillation: {method: {logits: 0}}", "distillation.method.logits", "must be greater than 0", None),
+        ("distillation: {method: {}}", "distillation.method", "is empty", None),
+        ("distillation: {method: [logits]}", "distillation.method", "must be 'response'", None),
+        ("distillation: {method: {response: 1}, weight: 1}", "distillation.weight", "shares of several", None),
+        ("distillation: {divergence: forwardkl}", "distillation.divergence", "must be 'forward_kl'", "forward_kl"),
+        ("distillation: {divergence: jsd}", "distillation.divergence", "hosted teacher", None),
+        (
+            "distillation: {method: logits}",
+            "distillation.method",
+            "DeepSeek-V3-0324 gives none",
+            "use method: response",
+        ),
         ("data: {validation_split: .6, test_split: .5}", "data", "leave no row to train on", None),
         ("compute: {student_finetun: {}}", "compute.student_finetun", "must be", "student_finetune"),
         ("compute: {default: {instance_count: 0}}", "compute.default.instance_count", "must be at least 1", None),
@@ -215,10 +228,61 @@ def test_a_cluster_has_a_size_and_tier_of_its_own(folder: Path) -> None:
     assert problems(folder, text) == []
 
 
-@pytest.mark.parametrize("wrong", ["shm_size: 16", "shm_size: lots", "identity: mine", "instance_count: 0", "gpus: 2"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "shm_size: 16",
+        "shm_size: lots",
+        "identity: mine",
+        "identity: managed",
+        "client_id: 6f1c0f5e-2f0a-4a38-9d0b-0d5d4f4f7a11",
+        "client_id: me, identity: managed",
+        "instance_count: 0",
+        "timeout: soon",
+        "tier: premium",
+        "tier: spot, compute: gpu",
+        "environment: tpu",
+        "processes_per_instance: 3, instance_type: Standard_NC80adis_H100_v5",
+        "gpus: 2",
+    ],
+)
 def test_nonsense_about_compute_is_refused(folder: Path, wrong: str) -> None:
     (problem,) = problems(folder, VALID + f"compute: {{student_finetune: {{{wrong}}}}}\n")
     assert problem.field == f"compute.student_finetune.{wrong.partition(':')[0]}"
+
+
+ENDPOINT = "teacher_model: {name: mine, endpoint: 'https://x.test/v1'}"
+HOSTED = "teacher_model: smollm2-135m-instruct"
+
+
+@pytest.mark.parametrize(
+    ("teacher", "lines", "messages"),
+    [
+        (ENDPOINT, "distillation: {method: logits}", []),
+        (HOSTED, "distillation: {method: {response: 1, logits: 2}, temperature: 2, divergence: jsd, ramp: .2}", []),
+        (ENDPOINT, "distillation: {method: logits, temperature: 2}", ["must be 1 for the logits of an endpoint"]),
+        (ENDPOINT, "distillation: {method: logits, divergence: jsd}", ["is for the logits of a hosted teacher"]),
+        (
+            HOSTED,
+            "distillation: {method: logits}\nprompt_settings: {enable_chain_of_thought: true}",
+            ["logits teaches the teacher's own words"],
+        ),
+    ],
+)
+def test_token_probabilities_are_refused_before_they_are_paid_for(
+    folder: Path, teacher: str, lines: str, messages: list[str]
+) -> None:
+    found = problems(folder, VALID.replace("teacher_model: deepseek-v3", teacher) + lines + "\n")
+    assert len(found) == len(messages)
+    for problem, message in zip(found, messages, strict=True):
+        assert message in problem.message
+
+
+def test_a_student_with_tokens_of_its_own_cannot_learn_the_teachers(folder: Path) -> None:
+    text = VALID.replace("deepseek-v3", "smollm2-135m-instruct").replace("phi-4-mini", "nano-llama")
+    (problem,) = problems(folder, text + "distillation: {method: logits}\n")
+    assert (problem.line, problem.field) == (6, "distillation.method")
+    assert "nano-llama makes its own" in problem.message
 
 
 DRAWING = VALID.replace("teacher_model: deepseek-v3\n", "teacher_model: {name: TEACHER}\n")

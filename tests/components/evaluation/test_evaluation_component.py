@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,19 @@ def responses(
     usage |= {"cost": 0.0, "total": {"answers": 80, "cost": 2.0}}  # the last run found every answer in its store
     (folder / "responses" / "usage.json").write_text(json.dumps(usage))
     return folder / "responses"
+
+
+def undocumented(metrics: dict[str, Any]) -> set[str]:
+    """The fields of a metrics.json that docs/evaluation.md does not describe, and the described ones that are not."""
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    described = page.partition("## metrics.json")[2].partition("## MLflow")[0]
+    cells = [
+        [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+        for table in described.split("A contender:")
+    ]
+    top, contender = (set(re.findall(r"`(\w+)`", " ".join(names))) for names in cells)
+    fields = {field for value in metrics["contenders"].values() for field in value}
+    return (metrics.keys() ^ top) | (fields - contender)
 
 
 def test_contenders_side_by_side_and_one_that_fails_takes_nothing_from_the_others(
@@ -116,6 +130,8 @@ def test_contenders_side_by_side_and_one_that_fails_takes_nothing_from_the_other
     lines = (folder / "report" / "predictions.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == [f"r{place}" for place in range(40)]
     assert sum(json.loads(lines[0])["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    assert metrics["provenance"]["command"].startswith("python -m evaluation --data DATA --responses RESPONSES --stud")
+    assert undocumented(metrics) == set()
     html = (folder / "report" / "report.html").read_text()
     assert "tiny &lt;b&gt;student" in html
     assert "<b>student" not in html

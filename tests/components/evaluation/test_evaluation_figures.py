@@ -200,6 +200,20 @@ def test_leaked_and_doubled_rows_are_refused_with_their_lines(
     ]
 
 
+def test_a_row_that_leaked_under_another_id_is_refused_too(
+    tmp_path: Path, write_lines: Write, label_rows: Rows
+) -> None:
+    rows = label_rows(2)
+    write_lines(tmp_path / "test.jsonl", rows)
+    write_lines(tmp_path / "train.jsonl", [rows[1] | {"id": "other", "reference": None}])
+    with pytest.raises(InvalidInput) as caught:
+        inspect(tmp_path)
+    path = tmp_path / "test.jsonl"
+    assert str(caught.value) == (
+        f"{path}:2: the question of the row 'r1' is in train.jsonl too, under another id (it has leaked)"
+    )
+
+
 def test_no_rows_are_no_evaluation(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         inspect(tmp_path)

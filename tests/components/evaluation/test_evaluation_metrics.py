@@ -56,6 +56,16 @@ def test_rouge_of_a_hand_computed_pair() -> None:
     assert value("rouge_l", task("summarization"), [("mat the cat", "the cat mat")]) == pytest.approx(2 / 3)
 
 
+def test_rouge_compares_stems_as_the_paper_does() -> None:
+    assert value("rouge_1", task("summarization"), [("he runs markets", "he running market")]) == pytest.approx(1)
+
+
+def test_macro_f1_leaves_out_labels_that_neither_occur_nor_are_answered() -> None:
+    labels = ("yes", "no", "never used")
+    pairs = [("yes", "yes"), ("yes", "no")]
+    assert value("macro_f1", task("classification", *labels), pairs, labels) == pytest.approx((2 / 3 + 0) / 2)
+
+
 def test_macro_f1_of_scikit_learns_documentation() -> None:
     # sklearn.metrics.f1_score: y_true = [0, 1, 2, 0, 1, 2], y_pred = [0, 2, 1, 0, 0, 1], macro → 0.26…
     labels = ("a", "b", "c")
@@ -99,7 +109,13 @@ def test_token_f1_is_symmetric_and_a_share(first: str, second: str) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "target", "same"),
-    [("it is 3/4", "#### 0.75", True), ("$1,200.50", "1200.5", True), ("none", "3", False), ("\\boxed{x}", "x", False)],
+    [
+        ("it is 3/4", "#### 0.75", True),
+        ("$1,200.50", "1200.5", True),
+        ("none", "3", False),
+        ("3.001", "3", False),
+        ("\\boxed{x}", "x", False),
+    ],
 )
 def test_numeric_match_compares_final_numbers(answer: str, target: str, same: bool) -> None:
     assert numeric_match(answer, target) is same

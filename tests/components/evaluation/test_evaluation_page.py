@@ -122,7 +122,7 @@ def page(document: dict[str, Any]) -> str:
     training = {"loss": [{"step": step, "loss": 1 / step} for step in range(1, 30)]}
     return render(
         {
-            "document": document,
+            "document": document | {"provenance": {"command": f"python -m evaluation {EVIL}"}},
             "title": document["contenders"]["student"]["name"],
             "roles": ROLE_NAMES,
             "short": SHORT_NAMES,
@@ -135,7 +135,7 @@ def page(document: dict[str, Any]) -> str:
             "examples": [example],
             "kinds": ["only the teacher right"],
             "splits": {EVIL: [(EVIL, EVIL)]},
-            "sections": [("Data", [(EVIL, EVIL)]), ("Lineage", [])],
+            "sections": [("Data", [(EVIL, EVIL)]), ("Lineage", []), ("How to reproduce", [(EVIL, EVIL)])],
         }
     )
 
@@ -152,10 +152,13 @@ def test_text_from_rows_and_names_stays_text_and_nothing_is_loaded(document: dic
     assert [link for link in read.links if link] == []
     assert not re.search(r"(src|href)\s*=\s*[\"']?\s*https?:", html.replace("src=http://evil", ""))
     assert EVIL in "".join(read.texts)
+    assert f"python -m evaluation {EVIL}" in "".join(read.texts)
 
 
 def test_the_page_has_every_chart_and_says_what_each_shows(document: dict[str, Any]) -> None:
-    training = {"loss": [{"step": 1, "loss": 2}, {"step": 2, "loss": 1}]}
+    loss = [{"step": 1, "loss": 2}, {"step": 2, "loss": 1}]
+    validation = [{"epoch": 1, "macro_f1": 0.5}, {"epoch": 2, "macro_f1": 0.75}, {"epoch": 3, "macro_f1": 0.625}]
+    training = {"loss": loss, "validation": validation, "best_epoch": 2}
     assert [chart.heading for chart in all_charts(document, training)] == [
         "Accuracy",
         "Quality, latency and size",
@@ -164,7 +167,11 @@ def test_the_page_has_every_chart_and_says_what_each_shows(document: dict[str, A
         "Confusion of the student",
         "Calibration",
         "Training loss",
+        "Validation: macro f1",
     ]
+    drawing = all_charts(document, training)[-1].drawing.__html__()
+    kept = [tip for radius, tip in re.findall(r'r="([\d.]+)"><title>(.*?)</title>', drawing) if float(radius) > 3]
+    assert kept == ["epoch 2: 0.75"]
 
 
 def test_charts_that_have_no_data_are_left_out(document: dict[str, Any]) -> None:
@@ -192,7 +199,7 @@ def test_the_tables_show_the_figures(document: dict[str, Any]) -> None:
     assert "Facts recalled" not in shown
     costs = {(line.name, line.note): [cell.main for cell in line.cells] for line in figure_rows(document)}
     assert costs["Time to first token", "median, in process, batch 1"] == ["25.0\u00a0ms", "–", "0.50\u00a0ms"]
-    assert costs["Queries per hour", "batch 8"] == ["72,000", "–", "3,600,000"]
+    assert costs["Queries per hour", "batch 8"] == ["72,000", "–", "3.6\u00a0M"]
     assert costs["Price of 1,000 requests", "at the endpoint's prices"] == ["$0.021", "–", "–"]
     assert [card.label for card in cards(document)] == [
         "Accuracy",
@@ -204,7 +211,7 @@ def test_the_tables_show_the_figures(document: dict[str, Any]) -> None:
 
 
 def test_only_whom_there_is_stands_in_the_comparison(document: dict[str, Any]) -> None:
-    assert list(comparison_columns(document).values()) == ["untrained student", "teacher", "kept of the teacher"]
+    assert list(comparison_columns(document).values()) == ["untrained", "teacher", "kept of the teacher"]
     kept = document["retention"]
     document["comparisons"]["macro_f1"] = {"retention": kept, "over_other": document["gain"]}
     assert list(comparison_columns(document)) == ["gain", "over_other", "to_teacher", "retention"]
@@ -213,10 +220,17 @@ def test_only_whom_there_is_stands_in_the_comparison(document: dict[str, Any]) -
 
 
 def test_facts_are_flattened_and_long_lists_cut() -> None:
-    value = {"files": {"training_data": {"rows": 1200}}, "valid": True, "none": None, "warnings": list(range(20))}
+    value = {
+        "files": {"training_data": {"rows": 1200}},
+        "valid": True,
+        "none": None,
+        "rate": 26482.7,
+        "warnings": list(range(20)),
+    }
     assert list(facts(value)) == [
         ("files · training data · rows", "1,200"),
         ("valid", "yes"),
+        ("rate", "26,483"),
         ("warnings", "\n".join(map(str, range(12))) + "\n… and 8 more"),
     ]
 

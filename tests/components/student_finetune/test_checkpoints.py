@@ -120,7 +120,7 @@ def test_a_disk_that_fills_up_is_told(arguments: Arguments, tmp_path: Path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(ComponentError, match=r"cannot write a checkpoint to .*kept.*: No space left on device"):
+    with pytest.raises(ComponentError, match=r"cannot write the checkpoint .*kept.*: No space left on device"):
         main(arguments(hyperparameters={**OPTIONS, "checkpoint_minutes": 0}, checkpoints=tmp_path / "kept"))
 
 

@@ -10,8 +10,8 @@ from shared.labels import label_logprobs
 from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
 from student_finetune.collate import Collator
 from student_finetune.data import Example
-from student_finetune.losses import ABSENT, candidate_logprobs, item_counts, token_logprobs
-from student_finetune.selected import selected_logits
+from student_finetune.losses import ABSENT, candidate_logprobs
+from student_finetune.reading import read
 
 TOKENIZER = train_tokenizer(["one two"] * 4, 300)
 PAD, END = int(TOKENIZER.pad_token_id), int(TOKENIZER.eos_token_id)
@@ -33,18 +33,19 @@ def examples(draw: st.DrawFn) -> Example:
     return Example(draw(tokens), [*draw(tokens), END], tuple(map(tuple, candidates)), teacher)
 
 
-def logits_of(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+def logprobs_of(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     with torch.inference_mode():
-        return selected_logits(MODEL, batch)
+        return read(MODEL, batch).logprobs
 
 
 @given(st.lists(examples(), min_size=1, max_size=5))
 @settings(max_examples=40, deadline=None)
 def test_one_forward_gives_what_separate_ones_give(rows: list[Example]) -> None:
     batch = Collator(PAD)(rows)
-    logits = logits_of(batch)
-    assert logits.shape[0] == len(batch["kept"]) == len(set(batch["kept"].tolist()))
-    found = token_logprobs(logits, batch["answer_at"], batch["answer_tokens"])
+    assert len(batch["kept"]) == len(set(batch["kept"].tolist()))
+    assert batch["asked_at"].tolist() == sorted(batch["asked_at"].tolist())
+    logprobs = logprobs_of(batch)
+    found = logprobs[batch["answer_asked"]]
     expected = []
     for row in rows:
         with torch.inference_mode():
@@ -55,8 +56,7 @@ def test_one_forward_gives_what_separate_ones_give(rows: list[Example]) -> None:
     labelled = [row for row in rows if row.teacher]
     if labelled:
         shape = (batch["teacher"].shape[0], batch["teacher"].shape[1])
-        logprobs = token_logprobs(logits, batch["candidate_at"], batch["candidate_tokens"])
-        student = candidate_logprobs(logprobs, batch["candidate_cells"], shape)
+        student = candidate_logprobs(logprobs[batch["candidate_asked"]], batch["candidate_cells"], shape)
         for index, row in enumerate(labelled):
             with torch.inference_mode():
                 scored = label_logprobs(MODEL, [row.prompt], [list(c) for c in row.candidates], PAD)[0]
@@ -71,9 +71,10 @@ def test_exactly_the_answer_and_its_end_are_trained(rows: list[Example]) -> None
     assert batch["answer_tokens"].tolist() == [token for row in rows for token in row.answer]
     assert batch["answer_tokens"].tolist().count(END) == len(rows)
     width = batch["input_ids"].shape[1]
-    at = batch["kept"][batch["answer_at"]].tolist()
+    at = batch["kept"][: len(batch["answer_tokens"])].tolist()
     assert at == [i * width + len(r.prompt) - 1 + p for i, r in enumerate(rows) for p in range(len(r.answer))]
-    assert item_counts(batch) == {"tokens": len(at), "labelled": sum(bool(row.teacher) for row in rows)}
+    assert batch["answer_lengths"].tolist() == [len(row.answer) for row in rows]
+    assert batch["answer_labelled"].sum() == sum(len(row.answer) for row in rows if row.teacher)
 
 
 def test_single_token_labels_need_no_mask_and_no_further_token() -> None:
@@ -85,6 +86,6 @@ def test_single_token_labels_need_no_mask_and_no_further_token() -> None:
 def test_unused_positions_cost_no_output_layer() -> None:
     seen = []
     hook = MODEL.get_output_embeddings().register_forward_hook(lambda layer, inputs, output: seen.append(output.shape))
-    logits_of(Collator(PAD)([Example([7] * 30, [9, END]), Example([8] * 5, [9, 9, END])]))
+    logprobs_of(Collator(PAD)([Example([7] * 30, [9, END]), Example([8] * 5, [9, 9, END])]))
     hook.remove()
-    assert [shape[1] for shape in seen] == [5]
+    assert sum(shape[1] for shape in seen) == 5

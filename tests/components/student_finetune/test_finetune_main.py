@@ -103,7 +103,7 @@ def test_rows_without_probabilities_are_learnt_as_text(
 ) -> None:
     data = write_split(tmp_path / "mixed", train=[*toy(12), *toy(6, teacher=False, seed=2)])
     main(arguments(data=data, distillation={"method": "label_logits"}))
-    assert "6 of 18 rows have no label probabilities" in capsys.readouterr().out
+    assert "6 of 18 rows have no label_logprobs" in capsys.readouterr().out
     data = write_split(tmp_path / "none", train=toy(6, teacher=False))
     with pytest.raises(InvalidInput, match="needs rows with label_logprobs"):
         main(arguments(data=data, distillation={"method": "label_logits"}))
@@ -167,3 +167,31 @@ def test_a_full_disk_is_one_line(arguments: Arguments, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert "error: " in done.stderr
     assert list((tmp_path / "model").iterdir()) == []
+
+
+def test_figures_and_settings_go_to_mlflow(
+    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    uri = (tmp_path / "runs").as_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    main(arguments())
+    client = mlflow.MlflowClient(uri)
+    (run,) = client.search_runs(["0"])
+    facts = record(tmp_path / "model")
+    curve = [(point.step, round(point.value, 5)) for point in client.get_metric_history(run.info.run_id, "loss")]
+    assert curve == [(entry["step"], entry["loss"]) for entry in facts["loss"]]
+    assert run.data.metrics["validation_accuracy"] == facts["validation"][-1]["accuracy"]
+    assert run.data.params["learning_rate"] == "0.01"
+    assert run.info.status == "FINISHED"
+
+
+def test_a_tracking_server_that_is_not_there_costs_a_warning(
+    arguments: Arguments, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    main(arguments())
+    assert capsys.readouterr().out.count("could not be sent to MLflow") == 1
+    assert record(tmp_path / "model")["steps"] == 6

@@ -52,11 +52,55 @@ def test_a_student_made_from_scratch_has_nothing_to_freeze(name: str) -> None:
 
 
 def test_distillation_is_checked() -> None:
-    assert parse_distillation("{}").method == "response"
+    assert parse_distillation("{}").shares == {"response": 1.0}
     with pytest.raises(InvalidInput) as refused:
-        parse_distillation('{"method": "logits", "weight": 1.5, "temperature": 0, "alpha": 1}')
+        parse_distillation('{"method": "magic", "weight": 1.5, "temperature": 0, "alpha": 1, "divergence": "tvd"}')
     fields = {problem.field for problem in refused.value.problems}
-    assert fields == {f"distillation.{name}" for name in ("method", "weight", "temperature", "alpha")}
+    assert fields == {f"distillation.{name}" for name in ("method", "weight", "temperature", "alpha", "divergence")}
+
+
+@pytest.mark.parametrize(
+    ("given", "shares", "temperature"),
+    [
+        ({"method": "response", "weight": 0.4}, {"response": 1.0}, 1.0),
+        ({"method": "label_logits"}, {"response": 0.1, "label_logits": 0.9}, 2.0),
+        ({"method": "label_logits", "weight": 0.4}, {"response": 0.6, "label_logits": 0.4}, 2.0),
+        ({"method": "logits"}, {"response": 0.5, "logits": 0.5}, 1.0),
+        ({"method": "logits", "weight": 1, "temperature": 3}, {"response": 0.0, "logits": 1.0}, 3.0),
+        ({"method": {"response": 1, "label_logits": 3}}, {"response": 0.25, "label_logits": 0.75}, 2.0),
+        ({"method": {"logits": 2, "label_logits": 2}}, {"logits": 0.5, "label_logits": 0.5}, 2.0),
+    ],
+)
+def test_methods_are_shares_of_one(given: dict[str, Any], shares: dict[str, float], temperature: float) -> None:
+    found = parse_distillation(json.dumps(given))
+    assert found.shares == pytest.approx(shares)
+    assert found.temperature == temperature
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"method": {}}, "method"),
+        ({"method": {"logit": 1}}, "method"),
+        ({"method": {"logits": 0}}, "method.logits"),
+        ({"method": {"logits": "much"}}, "method.logits"),
+        ({"method": {"logits": 1}, "weight": 0.5}, "weight"),
+        ({"method": ["logits"]}, "method"),
+        ({"method": "logits", "ramp": 1.5}, "ramp"),
+    ],
+)
+def test_a_wrong_mixture_is_named(given: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_distillation(json.dumps(given))
+    assert [problem.field for problem in refused.value.problems] == [f"distillation.{field}"]
+
+
+def test_the_record_names_the_methods_beside_the_text() -> None:
+    assert parse_distillation('{"method": "logits"}').to_json()["method"] == "logits"
+    assert parse_distillation('{"method": {"response": 1, "label_logits": 1, "logits": 1}}').method == (
+        "label_logits + logits"
+    )
+    assert parse_distillation("{}").method == "response"
 
 
 def test_recipe_keeps_the_defaults_of_what_it_does_not_say() -> None:

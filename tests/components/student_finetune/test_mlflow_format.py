@@ -14,6 +14,7 @@ from mlflow.models import Model
 from tiny_model import write_tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from student_finetune.settings import FULL
 from student_finetune.students import Student, save
 
 MESSAGES = [{"role": "user", "content": "hello world"}]
@@ -24,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = write_tiny_model(tmp_path_factory.mktemp("tiny"), ["hello world", "how are you"] * 9)
     model, tokenizer = AutoModelForCausalLM.from_pretrained(source), AutoTokenizer.from_pretrained(source)
     out = tmp_path_factory.mktemp("model")
-    save(Student(model, tokenizer, torch.float32), out)
+    save(Student(model, tokenizer, torch.float32), out, FULL)
     return out
 
 
@@ -57,7 +58,7 @@ def test_its_signature_and_requirements_are_read(folder: Path) -> None:
 
 def test_what_is_written_depends_on_the_model_alone(folder: Path, tmp_path: Path) -> None:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    save(Student(model, tokenizer, torch.float32), tmp_path)
+    save(Student(model, tokenizer, torch.float32), tmp_path, FULL)
     for name in ("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
     assert str(tmp_path) not in json.dumps((tmp_path / "MLmodel").read_text())

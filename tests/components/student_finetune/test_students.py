@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from shared.errors import NotFound
+from shared.errors import InvalidInput, NotFound
+from shared.layers import evenly_spaced
+from shared.weights import locate
 from student_finetune.settings import FULL, LORA, Hyperparameters
-from student_finetune.students import complete_or_nothing, from_weights, merged, save
+from student_finetune.students import complete_or_nothing, from_weights, merged, save, unquantized
 
 INPUT = torch.tensor([[7, 8, 9, 10]])
 
@@ -39,7 +42,7 @@ def test_merged_lora_is_the_same_model(pretrained: Path, tmp_path: Path) -> None
     before = logits(student.model)
     adapted = logits(shaken(student.model))
     assert not torch.allclose(adapted, before, atol=1e-3)
-    save(student, tmp_path)
+    save(student, tmp_path, changed(LORA))
     torch.testing.assert_close(logits(AutoModelForCausalLM.from_pretrained(tmp_path)), adapted, rtol=1e-4, atol=1e-5)
     assert not list(tmp_path.glob("adapter*"))
 
@@ -68,7 +71,7 @@ def test_weights_are_saved_in_the_type_they_came_in(pretrained: Path, tmp_path: 
     (tmp_path / "half" / "chat_template.jinja").write_text((pretrained / "chat_template.jinja").read_text())
     student = from_weights(str(tmp_path / "half"), FULL)
     assert {parameter.dtype for parameter in student.model.parameters()} == {torch.float32}
-    save(student, tmp_path / "out")
+    save(student, tmp_path / "out", FULL)
     saved: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert {parameter.dtype for parameter in saved.parameters()} == {torch.bfloat16}
 
@@ -86,3 +89,85 @@ def test_files_appear_together_or_not_at_all(tmp_path: Path) -> None:
     with complete_or_nothing(tmp_path / "out") as folder:
         (folder / "weights").write_text("all of them")
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["weights"]
+
+
+def test_the_adapter_is_kept_beside_the_merged_weights(pretrained: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    chosen = changed(LORA, keep_adapter=True, target_modules=["q_proj", "v_proj"])
+    student = from_weights(str(pretrained), chosen)
+    adapted = logits(shaken(student.model))
+    save(student, tmp_path, chosen)
+    torch.testing.assert_close(logits(AutoModelForCausalLM.from_pretrained(tmp_path)), adapted, rtol=1e-4, atol=1e-5)
+    plain: Any = AutoModelForCausalLM.from_pretrained(pretrained)
+    again = PeftModel.from_pretrained(plain, str(tmp_path / "adapter"))
+    torch.testing.assert_close(logits(again), adapted, rtol=1e-4, atol=1e-5)
+    assert set(again.peft_config["default"].target_modules) == {"q_proj", "v_proj"}
+
+
+def test_a_linear_map_that_is_not_there_is_named(pretrained: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"no qkv_proj; its linear maps are down_proj"):
+        from_weights(str(pretrained), changed(LORA, target_modules=["qkv_proj", "o_proj"]))
+
+
+def test_adapters_of_a_quantized_student_end_on_weights_of_the_stored_type(pretrained: Path) -> None:
+    """On the machine of this test nothing is quantized: what is rebuilt is the same model."""
+    student = from_weights(str(pretrained), changed(LORA, keep_layers=2))
+    adapted = logits(shaken(student.model))
+    torch.testing.assert_close(logits(unquantized(student, changed(LORA, keep_layers=2)).train(False)), adapted)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_quantization_is_refused_without_a_gpu(pretrained: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"hyperparameters\.quantization: 4bit needs a GPU"):
+        from_weights(str(pretrained), changed(LORA, quantization="4bit"))
+
+
+def test_a_student_of_some_of_the_layers(pretrained: Path, tmp_path: Path) -> None:
+    whole: Any = AutoModelForCausalLM.from_pretrained(pretrained)
+    student = from_weights(str(pretrained), changed(FULL, keep_layers=2))
+    assert student.kept_layers == [0, 2]
+    save(student, tmp_path, FULL)
+    cut: Any = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert cut.config.num_hidden_layers == 2
+    for place, number in enumerate((0, 2)):
+        expected = whole.model.layers[number].state_dict()
+        assert all(torch.equal(value, expected[name]) for name, value in cut.model.layers[place].state_dict().items())
+    step_by_step = cut.generate(INPUT, max_new_tokens=4, do_sample=False)  # with its cache
+    assert step_by_step.shape == (1, 8)
+    with pytest.raises(InvalidInput, match="at most 3"):
+        from_weights(str(pretrained), changed(FULL, keep_layers=4))
+
+
+@pytest.mark.parametrize(("layers", "kept", "numbers"), [(30, 10, [0, 3, 6, 10, 13, 16, 19, 23, 26, 29]), (5, 1, [0])])
+def test_layers_are_kept_evenly(layers: int, kept: int, numbers: list[int]) -> None:
+    assert evenly_spaced(layers, kept) == numbers
+
+
+@pytest.mark.parametrize(
+    ("weights", "tokenizer"),
+    [
+        ("mlflow_model_folder/data/model", "mlflow_model_folder/data/tokenizer"),
+        ("mlflow_model_folder/model", "mlflow_model_folder/components/tokenizer"),
+        ("data/model", "data/model"),
+    ],
+)
+def test_a_registrys_mount_has_its_model_below(pretrained: Path, tmp_path: Path, weights: str, tokenizer: str) -> None:
+    for folder in (weights, tokenizer):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    for file in pretrained.iterdir():
+        apart = "token" in file.name or file.suffix == ".jinja"
+        (tmp_path / (tokenizer if apart else weights) / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.json").write_text("{}")  # of something else
+    student = from_weights(locate(tmp_path, None), FULL)
+    torch.testing.assert_close(
+        logits(student.model.train(False)), logits(AutoModelForCausalLM.from_pretrained(pretrained))
+    )
+
+
+def test_several_models_below_are_told_apart(pretrained: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(pretrained, tmp_path / name)
+    with pytest.raises(InvalidInput, match="several models: one, two"):
+        locate(tmp_path, None)

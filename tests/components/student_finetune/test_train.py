@@ -14,15 +14,15 @@ from student_finetune.callbacks import BestEpoch, Report
 from student_finetune.collate import Collator
 from student_finetune.data import Example
 from student_finetune.history import History
-from student_finetune.losses import Objective
 from student_finetune.settings import Hyperparameters
+from student_finetune.signals import LabelProbabilities, Objective
 from student_finetune.students import Student
 from student_finetune.train import DistillationTrainer, train, training_arguments
 
 TOKENIZER = train_tokenizer(["one two"] * 4, 300)
 PAD, END = int(TOKENIZER.pad_token_id), int(TOKENIZER.eos_token_id)
 CONFIG = make_config(Recipe(32, 1, 2, 48, 300), TOKENIZER)
-OBJECTIVE = Objective(temperature=2.0, weight=0.6)
+OBJECTIVE = Objective((LabelProbabilities(TOKENIZER, 2.0),), {"response": 0.4, "label_logits": 0.6})
 ROWS = [  # answers of 1 to 6 tokens, with and without teacher
     Example([7] * 3, [20, END], ((20,), (21, 22)), (-0.1, -2.4)),
     Example([8] * 12, [21, 22, 23, 24, 25, END]),

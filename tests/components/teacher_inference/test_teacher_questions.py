@@ -10,8 +10,8 @@ from loopback_teacher import LoopbackTeacher
 from teacher_bench import CHAT, TOPICS, Bench
 
 from shared.errors import InvalidInput
+from shared.examples import balanced, read_examples
 from shared.rows import Row, write_rows
-from teacher_inference.questions import balanced, read_examples
 from teacher_inference.settings import Sampling
 
 
