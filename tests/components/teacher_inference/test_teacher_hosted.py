@@ -118,7 +118,7 @@ def test_a_finished_run_loads_no_weights(bench: Bench, folder: Path, monkeypatch
     def refuse(*_: Any) -> Any:
         raise AssertionError("weights were loaded")
 
-    monkeypatch.setattr("teacher_inference.hosted._Model", refuse)
+    monkeypatch.setattr("teacher_inference.hosted.TorchModel", refuse)
     assert run(bench, folder, TASK) == first
 
 
