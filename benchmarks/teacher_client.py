@@ -86,9 +86,12 @@ def timed(
 def component(url: str, requests: int, concurrency: int) -> None:
     from shared.tasks import load_task
     from teacher_inference.endpoint import EndpointTeacher
+    from teacher_inference.judge import Judge
     from teacher_inference.questions import Questions
     from teacher_inference.runner import Runner
+    from teacher_inference.selection import Policy
     from teacher_inference.settings import EndpointSettings, Limits, Sampling
+    from teacher_inference.source import Source
     from teacher_inference.store import Store
     from teacher_inference.usage import Meter
 
@@ -99,12 +102,12 @@ def component(url: str, requests: int, concurrency: int) -> None:
                 json.dumps({"id": f"r{number}", "messages": [message(number)], "reference": None}) + "\n"
                 for number in range(requests)
             )
-        meter = Meter()
-        limits = Limits(max_concurrency=concurrency)
-        teacher = EndpointTeacher(EndpointSettings(url, "teacher"), Sampling(), limits, meter, probabilities=False)
+        meter, task = Meter(), load_task('{"type": "conversation"}')
+        limits, judge = Limits(max_concurrency=concurrency), Judge(task, "none")
+        teacher = EndpointTeacher(EndpointSettings(url, "teacher"), Sampling(), limits, meter)
         store = Store(folder / "answers", teacher.name, teacher.origin)
-        questions = Questions(folder, load_task('{"type": "conversation"}'))
-        Runner(questions, teacher, store, meter, probabilities=False).run(folder / "responses")
+        source = Source(teacher, store, judge, meter)
+        Runner(Questions(folder, task), [source], Policy(), judge).run(folder / "responses")
         store.close()
 
 

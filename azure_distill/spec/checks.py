@@ -88,8 +88,32 @@ def _teacher(job: DistillationJob) -> Iterator[Problem]:
                 yield problem(field, f"names a key, and auth: {teacher.auth} says that there is none", "keep one")
     if not is_hosted(job) and teacher.adapt_on:
         yield problem("adapt_on", "only a hosted teacher can be adapted; this one is reached at an endpoint")
+    yield from _drawing(job)
+    if teacher.max_cost is not None and not is_hosted(job) and not (teacher.prices or (known and known.prices)):
+        yield problem("max_cost", "needs the teacher's prices, which the catalog does not know", "give prices:")
     if teacher.sampling.few_shot and not teacher.adapt_on:
         yield problem("sampling", "few_shot shows gold rows to the teacher: name them in adapt_on")
+
+
+def _drawing(job: DistillationJob) -> Iterator[Problem]:
+    """Settings of `sampling` that cannot be had together."""
+    sampling, reasoned = job.teacher_model.sampling, job.prompt_settings.enable_chain_of_thought
+
+    def problem(field: str, message: str, hint: str | None = None) -> Problem:
+        return locate(job.source, ("teacher_model", "sampling", field), message, hint)
+
+    temperature = sampling.temperature
+    if temperature is None and not softens(job):
+        temperature = job.hyperparameters.temperature
+    if sampling.samples > 1 and temperature == 0:
+        yield problem(
+            "samples", f"{sampling.samples} answers at temperature 0 are the same answer", "raise temperature"
+        )
+    if sampling.samples > 1 and is_hosted(job) and job.task_type in LABEL_TASKS and not reasoned:
+        yield problem("samples", "a hosted teacher gives the exact probabilities of all labels: one is enough")
+    if sampling.selection in ("majority", "gold") and job.task_type not in (*LABEL_TASKS, "math"):
+        message = f"{sampling.selection} compares answers, and those of {job.task_type} cannot be compared"
+        yield problem("selection", message, "use all")
 
 
 def is_hosted(job: DistillationJob) -> bool:
@@ -98,6 +122,12 @@ def is_hosted(job: DistillationJob) -> bool:
     if teacher.endpoint:
         return False
     return bool(teacher.path) or (known.access == "hosted" if known else True)
+
+
+def softens(job: DistillationJob) -> bool:
+    """Whether the method has a temperature of its own; without one the job's is that of the teacher's sampling."""
+    chosen = job.distillation
+    return chosen.uses("label_logits") or (chosen.uses("logits") and is_hosted(job))
 
 
 def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Problem]:
@@ -129,9 +159,13 @@ def _task(job: DistillationJob) -> Iterator[Problem]:
         yield locate(job.source, ("labels",), "labels must differ, by more than case and white space, and not be empty")
     if job.labels and job.task_type != "classification":
         yield locate(job.source, ("labels",), f"{job.task_type} has labels of its own")
+    prompts = job.prompt_settings
+    if prompts.keep_rationale and not (prompts.enable_chain_of_thought or prompts.enable_chain_of_density):
+        where = ("prompt_settings", "keep_rationale")
+        yield locate(job.source, where, "there is none without enable_chain_of_thought or enable_chain_of_density")
     softness, sampled = job.hyperparameters.temperature, job.teacher_model.sampling.temperature
-    if job.distillation.method == "response" and sampled is None and softness is not None and softness > 2:
-        message = "is the temperature of the teacher's sampling with method: response; it is at most 2"
+    if not softens(job) and sampled is None and softness is not None and softness > 2:
+        message = "is the temperature of the teacher's sampling; it is at most 2"
         yield locate(job.source, ("hyperparameters", "temperature"), message)
     if job.prompt_settings.enable_chain_of_density and job.task_type != "summarization":
         yield locate(job.source, ("prompt_settings", "enable_chain_of_density"), "is for summarization only")

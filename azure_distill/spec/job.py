@@ -35,6 +35,7 @@ GATE_FIGURES = (
 # `FIGURE >= NUMBER`, also with `>`, `<=` and `<`.
 GATE_CHECK = r"^\s*(\w+)\s*(>=|<=|>|<)\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 
+Api = Literal["openai", "azure_openai", "foundry", "serverless", "anthropic", "vllm", "llama_cpp", "ollama"]
 Share = Annotated[float, Field(ge=0, le=1)]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -46,13 +47,20 @@ class Part(BaseModel):
 
 
 class Sampling(Part):
-    """How the teacher's answers are drawn.  `few_shot` solved gold rows stand before each question."""
+    """How the teacher's answers are drawn.  `few_shot` solved gold rows stand before each question.
+
+    Of `samples` answers a row, `selection` says which are learnt: the one that most agree with (`majority`), one that
+    agrees with the row's own (`gold`), or all that differ.  Useless answers are asked for again, `re_asks` times.
+    """
 
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int = Field(512, ge=1)
     few_shot: int = Field(0, ge=0, le=64)
     seed: int | None = None
+    samples: int = Field(1, ge=1, le=64)
+    selection: Literal["all", "majority", "gold"] | None = None
+    re_asks: int = Field(1, ge=0, le=16)
 
 
 class Prices(Part):
@@ -100,6 +108,7 @@ class TeacherModel(Part):
 
     name: str
     endpoint: str | None = Field(None, pattern=r"^https?://[^\s'@]+$")
+    api: Api | None = None
     deployment: str | None = None
     api_version: str | None = None
     api_key_env: EnvironmentName | None = None
@@ -114,14 +123,20 @@ class TeacherModel(Part):
     tokens_per_minute: int | None = Field(None, ge=1)
     min_endpoint_success_ratio: Share = 0.7
     prices: Prices | None = None
+    max_cost: float | None = Field(None, gt=0)
+    constrain_labels: bool = True
 
 
 class PromptSettings(Part):
-    """How the teacher is asked; the student always sees the user's own prompt.  Names as in Azure's own job."""
+    """How the teacher is asked; the student always sees the user's own prompt.  Names as in Azure's own job.
+
+    `keep_rationale` keeps the reasoning beside the answer; a math student learns both.
+    """
 
     system_prompt: str | None = None
     enable_chain_of_thought: bool = False
     enable_chain_of_density: bool = False
+    keep_rationale: bool = False
     max_len_summary: int = Field(80, ge=1)
 
 
@@ -270,6 +285,13 @@ class DistillationJob(Part):
             raise InvalidJob(to_problems(error, cls, source)) from None
         job._folder, job._source = path.resolve().parent, source
         return job
+
+    def capped(self, max_cost: float | None) -> DistillationJob:
+        """The same job with another `teacher_model.max_cost`; itself where that is None."""
+        if max_cost is None:
+            return self
+        teacher = self.teacher_model.model_copy(update={"max_cost": max_cost})
+        return self.model_copy(update={"teacher_model": teacher})
 
     @property
     def folder(self) -> Path:

@@ -10,8 +10,9 @@ In `prepare_data`'s output the last assistant message *is* the reference.  `teac
 teacher's answer and may add
 
     label_logprobs   {candidate answer: log probability}, normalised over the candidates of the row
-    token_logprobs   [{"token", "logprob", "top": [[token, log probability], …]}, …] along the teacher's own tokens
+    token_logprobs   for each token of the answer {"token", "logprob", "bytes"?, "top": [[token, log probability], …]}
     rationale        the teacher's reasoning, where it was asked for and kept
+    agreement        the share of the teacher's answers that say the same, where several were drawn
 
 The reference is never shown to a teacher.
 """
@@ -28,6 +29,7 @@ from typing import Any, TypedDict
 from shared.errors import InvalidInput, Problem
 
 SPLITS = ("train", "validation", "test")
+LEARNT = ("label_logprobs", "token_logprobs", "rationale", "agreement")
 
 
 class Message(TypedDict):
@@ -50,6 +52,7 @@ class Row:
     label_logprobs: dict[str, float] | None = None
     token_logprobs: list[dict[str, Any]] | None = None
     rationale: str | None = None
+    agreement: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
@@ -64,6 +67,7 @@ class Row:
             label_logprobs=value.pop("label_logprobs", None),
             token_logprobs=value.pop("token_logprobs", None),
             rationale=value.pop("rationale", None),
+            agreement=value.pop("agreement", None),
             extra=value,
         )
 
@@ -72,12 +76,9 @@ class Row:
         if self.answer is not None:
             messages.append({"role": "assistant", "content": self.answer})
         value: dict[str, Any] = {"id": self.id, "messages": messages, "reference": self.reference}
-        if self.label_logprobs is not None:
-            value["label_logprobs"] = self.label_logprobs
-        if self.token_logprobs is not None:
-            value["token_logprobs"] = self.token_logprobs
-        if self.rationale is not None:
-            value["rationale"] = self.rationale
+        for name in LEARNT:
+            if getattr(self, name) is not None:
+                value[name] = getattr(self, name)
         return value | self.extra
 
 

@@ -99,6 +99,28 @@ def completion(
     }
 
 
+def message(text: str, stop_reason: str = "end_turn", usage: tuple[int, int] = (10, 2)) -> Body:
+    """The body of an answer of Anthropic's Messages API."""
+    return {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "text", "text": text}] if text else [],
+        "stop_reason": stop_reason,
+        "usage": {"input_tokens": usage[0], "output_tokens": usage[1]},
+    }
+
+
+def anthropic_error(code: int, kind: str, message: str = "no", **headers: str) -> Fault:
+    """An error as Anthropic's API tells it."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    async def reply(request: web.Request) -> web.StreamResponse:
+        body = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"}
+        return web.json_response(body, status=code, headers=named)
+
+    return reply
+
+
 def one_token(probabilities: Mapping[str, float]) -> Body:
     """The `logprobs` of an answer of one token, the likeliest of `probabilities`."""
     listed = [
@@ -111,8 +133,11 @@ def one_token(probabilities: Mapping[str, float]) -> Body:
 class LoopbackTeacher:
     """The server, in a thread of its own.
 
-    `capacity` is a hidden limit of requests in flight, above which it answers 429.  `key` is the bearer token it
-    wants.  `logprobs(body)` gives an answer's log probabilities where the request asks for them.
+    Chat completions are at every path that ends so, Anthropic's messages at `/anthropic/v1/messages`.
+
+    `capacity` is a hidden limit of requests in flight, above which it answers 429.  `key` is the bearer token, or
+    Anthropic's `x-api-key`, it wants.  `logprobs(body)` gives an answer's log probabilities where the request asks
+    for them.
     """
 
     def __init__(
@@ -160,8 +185,8 @@ class LoopbackTeacher:
 
     async def _run(self) -> None:
         app = web.Application()
-        app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_post("/openai/deployments/{name}/chat/completions", self._chat)
+        app.router.add_post("/{path:(.*/)?}chat/completions", self._asked)
+        app.router.add_post("/anthropic/v1/messages", self._asked)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
@@ -171,7 +196,12 @@ class LoopbackTeacher:
         await self._stop.wait()
         await runner.cleanup()
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
+    @property
+    def host(self) -> str:
+        """The address without a path."""
+        return self.url.removesuffix("/v1")
+
+    async def _asked(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.requests.append(Seen(request.path_qs, dict(request.headers), body, self._loop.time()))
         self.in_flight += 1
@@ -184,14 +214,17 @@ class LoopbackTeacher:
                 await asyncio.sleep(self.latency)
             logprobs = self.logprobs(body) if body.get("logprobs") else None
             self.answered += 1
-            return web.json_response(completion(self.answer(body), logprobs=logprobs))
+            text = self.answer(body)
+            anthropic = request.path.endswith("/messages")
+            return web.json_response(message(text) if anthropic else completion(text, logprobs=logprobs))
         finally:
             self.in_flight -= 1
 
     def _refusal(self, request: web.Request, body: Body) -> Fault | None:
-        if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+        given = (request.headers.get("Authorization"), request.headers.get("x-api-key"))
+        if self.key and given not in ((f"Bearer {self.key}", None), (None, self.key)):
             return status(401, {"message": f"Incorrect API key provided: {request.headers.get('Authorization')}"})
-        if body["model"] != self.model:
+        if body["model"] != self.model or request.path.startswith("/chat"):
             return status(404, {"message": "no such model", "code": "DeploymentNotFound"})
         if self.capacity and self.in_flight > self.capacity:
             self.refused += 1

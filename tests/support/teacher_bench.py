@@ -17,11 +17,15 @@ from shared.examples import read_examples
 from shared.rows import Row, read_rows, write_rows
 from shared.tasks import load_task
 from teacher_inference.endpoint import EndpointTeacher
+from teacher_inference.judge import Judge
 from teacher_inference.questions import Questions
 from teacher_inference.retry import Backoff
 from teacher_inference.runner import Runner
+from teacher_inference.selection import Policy
 from teacher_inference.settings import Auth, EndpointSettings, Limits, Prices, Sampling
+from teacher_inference.source import Source
 from teacher_inference.store import Store
+from teacher_inference.teacher import Needs
 from teacher_inference.usage import Meter
 
 ROOT = Path(__file__).parents[2]
@@ -72,25 +76,31 @@ class Bench:
         *,
         sampling: Sampling | None = None,
         limits: Limits | None = None,
-        probabilities: bool = False,
+        needs: Needs = "none",
         auth: Auth | None = None,
         prices: Prices | None = None,
         api_version: str | None = None,
         url: str | None = None,
+        api: str | None = None,
+        constrain: bool = True,
         timeout: float = 10.0,
         backoff: Backoff = QUICK,
     ) -> Result:
         """A whole run in this process."""
-        settings = EndpointSettings(url or server.url, "teacher", auth or Auth(), api_version, prices)
+        settings = EndpointSettings(
+            url or server.url, "teacher", auth or Auth(), api_version, prices, api=api, constrain=constrain
+        )
         sampling, meter = sampling or Sampling(), Meter(prices)
         teacher = EndpointTeacher(
-            settings, sampling, limits or Limits(), meter, probabilities, backoff, ClientTimeout(total=timeout)
+            settings, sampling, limits or Limits(), meter, needs, backoff, ClientTimeout(total=timeout)
         )
+        asked = load_task(json.dumps(task))
+        judge, policy = Judge(asked, needs), Policy.of(asked, sampling.samples, sampling.selection, sampling.re_asks)
         examples = read_examples(self.folder / "gold", sampling.few_shot)
-        questions = Questions(self.folder / "data", load_task(json.dumps(task)), examples, sampling.few_shot)
+        questions = Questions(self.folder / "data", asked, examples, sampling.few_shot)
         store = Store(self.answers, teacher.name, teacher.origin)
         try:
-            Runner(questions, teacher, store, meter, probabilities).run(self.responses)
+            Runner(questions, [Source(teacher, store, judge, meter)], policy, judge).run(self.responses)
         finally:
             store.close()
         return self.result()

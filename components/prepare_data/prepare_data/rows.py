@@ -13,7 +13,7 @@ from shared.rows import Message, Row, split_answer
 from shared.tasks import Task
 
 ROLES = ("system", "user", "assistant")
-TAKEN = ("id", "messages", "label_logprobs", "rationale")
+TAKEN = ("id", "messages", "label_logprobs", "token_logprobs", "rationale", "agreement")
 
 
 def to_row(value: Any, columns: Columns, task: Task) -> Row:

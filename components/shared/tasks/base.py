@@ -29,12 +29,14 @@ class Settings:
     """A job's wishes that change how the task is asked.
 
     `labels` is the answer set of a classification.  `system_prompt` replaces the instruction given to the teacher,
-    never what the student sees.  `max_summary_words` bounds a summary (Azure's `max_len_summary`).
+    never what the student sees.  `max_summary_words` bounds a summary (Azure's `max_len_summary`).  `keep_rationale`
+    keeps the teacher's reasoning beside its answer.
     """
 
     labels: tuple[str, ...] = ()
     chain_of_thought: bool = False
     chain_of_density: bool = False
+    keep_rationale: bool = False
     max_summary_words: int = 80
     system_prompt: str | None = None
 
@@ -90,6 +92,10 @@ class Task(ABC):
         if not answer:
             raise Rejected("empty answer")
         return Extracted(answer, rationale)
+
+    def learnt(self, extracted: Extracted) -> str:
+        """What the student is to say."""
+        return extracted.answer
 
     def normal_answer(self, text: str, candidates: Sequence[str]) -> str:
         """`text` in the form the student shall learn; raises Rejected when it is no possible answer."""

@@ -38,6 +38,12 @@ class Math(Task):
         rationale, answer = parse_reasoned(text)
         return Extracted(self.normal_answer(answer.strip(), candidates), rationale)
 
+    def learnt(self, extracted: Extracted) -> str:
+        """With the reasoning, where it is kept: a worked solution, as the user's own are."""
+        if not (self.settings.keep_rationale and extracted.rationale):
+            return extracted.answer
+        return f"{extracted.rationale.strip()}\n#### {final_answer(extracted.answer)}"
+
     def is_correct(self, answer: str, reference: str, candidates: Sequence[str] = ()) -> bool:
         given, wanted = final_answer(answer), final_answer(reference)
         if given is None or wanted is None:

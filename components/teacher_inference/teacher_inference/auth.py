@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from shared.errors import AuthError, NotFound, Problem, ServiceUnavailable
 from teacher_inference.settings import Auth
 
-AZURE_KEY_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 COGNITIVE_SERVICES = "https://cognitiveservices.azure.com/.default"
 MACHINE_LEARNING = "https://ml.azure.com/.default"
 VAULT = "https://vault.azure.net/.default"
 WORKSPACE = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
 EARLY = 300.0  # seconds before its end at which a token is replaced
+AGAIN = 30.0  # seconds after which a token that could not be replaced is tried again
 
 
 class Credential(Protocol):
@@ -29,7 +30,7 @@ class Credential(Protocol):
     def source(self) -> str:
         """Where the secret comes from, for messages: "the key in TEACHER_API_KEY"."""
 
-    def headers(self) -> dict[str, str]: ...
+    async def headers(self) -> dict[str, str]: ...
 
     def scrub(self, text: str) -> str:
         """`text` without the secret."""
@@ -40,7 +41,7 @@ class NoCredential:
 
     source = "a request without a key"
 
-    def headers(self) -> dict[str, str]:
+    async def headers(self) -> dict[str, str]:
         return {}
 
     def scrub(self, text: str) -> str:
@@ -48,43 +49,55 @@ class NoCredential:
 
 
 class Key:
-    """A fixed secret."""
+    """A fixed secret, sent in each of the headers `names`."""
 
-    def __init__(self, secret: str, source: str, host: str) -> None:
+    def __init__(self, secret: str, source: str, names: Sequence[str]) -> None:
         if not secret.isascii() or not secret.isprintable():
             raise AuthError(f"{source} holds characters that no HTTP header can carry")
         self._secret, self.source = secret, source
-        self._api_key = host.endswith(AZURE_KEY_HOSTS)
+        self._headers = {name: f"Bearer {secret}" if name == "Authorization" else secret for name in names}
 
-    def headers(self) -> dict[str, str]:
-        key = {"api-key": self._secret} if self._api_key else {}
-        return {"Authorization": f"Bearer {self._secret}", **key}
+    async def headers(self) -> dict[str, str]:
+        return self._headers
 
     def scrub(self, text: str) -> str:
         return text.replace(self._secret, "***")
 
 
 class EntraToken:
-    """A token of Microsoft Entra ID, replaced before it ends."""
+    """A token of Microsoft Entra ID, replaced before it ends, in a thread: requests on their way go on."""
 
     source = "the Entra ID token of this identity"
 
     def __init__(self, scope: str, get_token: Callable[[str], Any] | None = None) -> None:
         self._scope = scope
         self._get_token = get_token or azure_credential().get_token
-        self._token, self._ends = "", 0.0
+        self._token, self._ends, self._renew_at = "", 0.0, 0.0
+        self._renewing = asyncio.Lock()
 
-    def headers(self) -> dict[str, str]:
-        if time.time() > self._ends - EARLY:
-            token = _azure(lambda: self._get_token(self._scope), "Entra ID gave no token")
-            self._token, self._ends = token.token, token.expires_on
+    async def headers(self) -> dict[str, str]:
+        if time.time() > self._renew_at:
+            async with self._renewing:
+                if time.time() > self._renew_at:
+                    await asyncio.to_thread(self._renew)
         return {"Authorization": f"Bearer {self._token}"}
+
+    def _renew(self) -> None:
+        try:
+            token = _azure(lambda: self._get_token(self._scope), "Entra ID gave no token")
+        except AuthError:
+            if time.time() > self._ends:
+                raise
+            self._renew_at = time.time() + AGAIN  # the old one still holds
+            return
+        self._token, self._ends = token.token, token.expires_on
+        self._renew_at = self._ends - EARLY
 
     def scrub(self, text: str) -> str:
         return text.replace(self._token, "***") if self._token else text
 
 
-def credential(auth: Auth, url: str) -> Credential:
+def credential(auth: Auth, url: str, key_headers: Sequence[str]) -> Credential:
     """The credential that a job names; raises AuthError, with what to do, where it cannot be had."""
     host = urlsplit(url).hostname or ""
     if auth.connection and not os.environ.get(auth.where):
@@ -99,7 +112,7 @@ def credential(auth: Auth, url: str) -> Credential:
     secret = read(auth.where).strip()
     if not secret:
         raise AuthError(f"{source} is empty")
-    return Key(secret, source, host)
+    return Key(secret, source, key_headers)
 
 
 def from_environment(name: str) -> str:

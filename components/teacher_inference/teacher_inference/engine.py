@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from teacher_inference.health import Health
+from teacher_inference.health import PATIENCE, Health
 from teacher_inference.limiter import Limiter
 from teacher_inference.outcome import Failed, Outcome, Retry
 from teacher_inference.retry import Backoff
-from teacher_inference.teacher import Answer, Ask, Question, Sink
+from teacher_inference.teacher import Answer, Ask, Asks, Sink
 from teacher_inference.usage import Meter
 from teacher_inference.writer import Writer
 
@@ -28,26 +29,28 @@ GRACE = 5.0  # seconds that requests in flight get when a run stops; a stopped s
 
 @dataclass
 class Engine:
-    """Runs questions through `send`, which returns what came of one request and raises what ends the run.
+    """Runs samples of questions through `send`, which returns what came of one request and raises what ends the run.
 
-    `tokens` estimates how many tokens a question uses, for the limiter.
+    `tokens` estimates how many tokens a question uses, for the limiter.  A question that got nothing but "too many
+    requests" for `patience` seconds, while others may have been answered, asks for too much at once.
     """
 
-    send: Callable[[Question], Awaitable[Outcome]]
-    tokens: Callable[[Question], int]
+    send: Callable[[Ask], Awaitable[Outcome]]
+    tokens: Callable[[Ask], int]
     limiter: Limiter
     health: Health
     meter: Meter
     sink: Sink
     backoff: Backoff = field(default_factory=Backoff)
     grace: float = GRACE
+    patience: float = PATIENCE
 
     def __post_init__(self) -> None:
         self._sending: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self.meter.limit = int(self.limiter.window.limit)
 
-    async def run(self, asks: Iterator[Ask]) -> None:
+    async def run(self, asks: Asks) -> None:
         """Settle all questions.  When the run ends early, what is in flight is waited for and kept."""
         self._writer = Writer(self.sink)
         stopped: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -73,12 +76,12 @@ class Engine:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _work(self, asks: Iterator[Ask]) -> None:
-        while not self._stopping and (ask := next(asks, None)) is not None:
+    async def _work(self, asks: Asks) -> None:
+        while not self._stopping and (ask := asks.take()) is not None:
             await self._settle(ask)
 
     async def _settle(self, ask: Ask) -> None:
-        failures = 0
+        failures, began = 0, time.monotonic()
         while not self._stopping:
             outcome = await self._attempt(ask)
             if outcome is None:
@@ -90,10 +93,18 @@ class Engine:
                 self._give_up(ask, outcome.reason, reached=True)
                 return
             failures += not (outcome.throttled or outcome.adapted)
-            if failures == self.backoff.attempts:
-                self._give_up(ask, f"{outcome.reason} in {failures} attempts", outcome.reached)
+            if reason := self._hopeless(outcome, failures, time.monotonic() - began):
+                self._give_up(ask, reason, outcome.reached)
                 return
             await self._wait(outcome, failures)
+
+    def _hopeless(self, outcome: Retry, failures: int, seconds: float) -> str | None:
+        """Why a question is not tried again."""
+        if failures == self.backoff.attempts:
+            return f"{outcome.reason} in {failures} attempts"
+        if outcome.throttled and seconds > self.patience:
+            return f"{outcome.reason} for {self.patience / 60:.0f} min"
+        return None
 
     async def _wait(self, outcome: Retry, failures: int) -> None:
         if outcome.adapted:
@@ -108,7 +119,7 @@ class Engine:
 
     async def _attempt(self, ask: Ask) -> Outcome | None:
         """One request; returns when its answer, if it is one, is on disk.  None when the run has stopped."""
-        tokens = self.tokens(ask.question)
+        tokens = self.tokens(ask)
         ticket = await self.limiter.acquire(tokens)
         task = asyncio.current_task()
         assert task
@@ -118,9 +129,9 @@ class Engine:
             if self._stopping:
                 return None
             self.meter.requests += 1
-            outcome = await self.send(ask.question)
+            outcome = await self.send(ask)
             if isinstance(outcome, Answer):
-                await self._writer.write(ask.key, outcome)
+                await self._writer.write(ask, outcome)
             return outcome
         except Exception:
             self._stopping = True  # before the place goes to the next
@@ -141,7 +152,7 @@ class Engine:
 
     def _give_up(self, ask: Ask, reason: str, reached: bool) -> None:
         self.health.failure(reason, reached)
-        self.sink.fail(ask.key, reason)
+        self.sink.fail(ask, reason)
 
 
 class Signals:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from shared.errors import InvalidInput, Problem
 from teacher_inference.fingerprint import fingerprint
 from teacher_inference.settings import Sampling
-from teacher_inference.teacher import CUT, Answer, Ask, Question, Sink
+from teacher_inference.teacher import CUT, Answer, Ask, Asks, Question, Sink
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -44,25 +44,27 @@ class HostedTeacher:
         self.name = model_id or (folder.name if folder else "")
         self.origin = fingerprint(folder) if folder else f"id:{model_id}"
 
-    def request(self, question: Question) -> Mapping[str, object]:
-        if question.candidates:
+    def request(self, question: Question, sample: int) -> Mapping[str, object]:
+        if question.direct:
             return {"messages": question.messages, "labels": question.candidates}
-        drawn = {"temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "seed": self.sampling.seed}
+        none = {"temperature": None, "top_p": None, "seed": None}
+        drawn = none | self.sampling.drawn(sample)
         return {"messages": question.messages, "max_tokens": self.sampling.max_tokens, **drawn}
 
-    def ask(self, asks: Iterator[Ask], sink: Sink) -> None:
-        first = next(asks, None)
+    def ask(self, asks: Asks, sink: Sink) -> None:
+        first = asks.take()
         if first is None:
             return
         # on a busy machine, threads that spin while they wait cost more than they gain; read when torch is loaded
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         scorer = _Model(self.folder, self.model_id, self.sampling)
-        questions = itertools.chain([first], asks)
-        while window := list(itertools.islice(questions, WINDOW)):
+        window = [first]
+        while window := window + list(itertools.islice(iter(asks.take, None), WINDOW - len(window))):
             for answers in scorer.answers(window, sink):
                 sink.write(answers)
                 sink.sync()
                 sink.count(answers)
+            window = []
 
 
 class _Model:
@@ -81,26 +83,29 @@ class _Model:
         if sampling.seed is not None:
             torch.manual_seed(sampling.seed)
 
-    def answers(self, window: Sequence[Ask], sink: Sink) -> Iterator[list[tuple[str, Answer]]]:
+    def answers(self, window: Sequence[Ask], sink: Sink) -> Iterator[list[tuple[Ask, Answer]]]:
         """Answers to all questions of a window that fit the model's context, a batch at a time."""
         from shared.chat import prompt_ids
 
         prompts = [Prompt(ask, prompt_ids(self.tokenizer, ask.question.messages)) for ask in window]
         labels: dict[tuple[str, ...], list[Prompt]] = {}
-        texts: list[Prompt] = []
+        texts: dict[float, list[Prompt]] = {}
         for prompt in prompts:
-            candidates = prompt.ask.question.candidates
+            question = prompt.ask.question
+            candidates = question.candidates if question.direct else ()
             if len(prompt.ids) + (0 if candidates else self.sampling.max_tokens) > self.context:
-                sink.fail(prompt.ask.key, f"longer than the model's context of {self.context} tokens")
+                sink.fail(prompt.ask, f"longer than the model's context of {self.context} tokens")
             elif candidates:
                 labels.setdefault(candidates, []).append(prompt)
             else:
-                texts.append(prompt)
+                temperature = self.sampling.drawn(prompt.ask.sample).get("temperature", 0.0)
+                texts.setdefault(temperature, []).append(prompt)
         for candidates, group in labels.items():
             yield from self._labels(candidates, group)
-        yield from self._texts(texts)
+        for temperature, group in texts.items():
+            yield from self._texts(temperature, group)
 
-    def _labels(self, candidates: tuple[str, ...], prompts: Sequence[Prompt]) -> Iterator[list[tuple[str, Answer]]]:
+    def _labels(self, candidates: tuple[str, ...], prompts: Sequence[Prompt]) -> Iterator[list[tuple[Ask, Answer]]]:
         import torch
 
         from shared.beginning import Continued, common_beginning
@@ -119,15 +124,15 @@ class _Model:
             for batch in token_batches(rests, tokens, extra=tails):
                 scores = label_logprobs(model or self.model, [rest.ids for rest in batch], labels, pad).tolist()
                 yield [
-                    (rest.ask.key, label_answer(candidates, row, start + len(rest.ids)))
+                    (rest.ask, label_answer(candidates, row, start + len(rest.ids)))
                     for rest, row in zip(batch, scores, strict=True)
                 ]
 
-    def _texts(self, prompts: Sequence[Prompt]) -> Iterator[list[tuple[str, Answer]]]:
+    def _texts(self, temperature: float, prompts: Sequence[Prompt]) -> Iterator[list[tuple[Ask, Answer]]]:
         from shared import generate
 
         sampling = generate.Sampling(
-            temperature=self.sampling.temperature or 0.0,
+            temperature=temperature,
             top_p=1.0 if self.sampling.top_p is None else self.sampling.top_p,
             max_tokens=self.sampling.max_tokens,
         )
@@ -135,7 +140,7 @@ class _Model:
         for batch in generate.generate(self.model, self.tokenizer, ids, sampling, TEXT_ROWS):
             yield [
                 (
-                    prompts[text.index].ask.key,
+                    prompts[text.index].ask,
                     Answer(text.text, "stop" if text.finished else CUT, text.prompt_tokens, text.tokens),
                 )
                 for text in batch

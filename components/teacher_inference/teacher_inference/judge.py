@@ -1,13 +1,13 @@
-"""From a teacher's text to a row to learn, or to the reason why not."""
+"""From a teacher's text to something to learn, or to the reason why not."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from typing import Any
 
-from shared.rows import Row
-from shared.tasks import Rejected, Task
-from teacher_inference.probabilities import Unknown, answer_probabilities
-from teacher_inference.teacher import CUT, FILTERED, REFUSED, Answer, Question
+from shared.tasks import Extracted, Rejected, Task
+from teacher_inference.probabilities import Unknown, answer_probabilities, answer_tokens
+from teacher_inference.teacher import CUT, FILTERED, REFUSED, Answer, Needs, Question
 
 FINISHES = {
     FILTERED: "refused by the content filter",
@@ -16,19 +16,44 @@ FINISHES = {
 }
 
 
-def judged(task: Task, row: Row, question: Question, answer: Answer) -> tuple[Row, str | None]:
-    """The row with the teacher's answer, and why its label probabilities are missing where they could have been had.
+class Judge:
+    """Reads answers as the task wants them; `needs` says which log probabilities the method learns from."""
 
-    Raises Rejected when the answer is none.
-    """
-    if answer.finish in FINISHES:
-        raise Rejected(FINISHES[answer.finish])
-    extracted = task.extract(answer.text, task.candidates(row.prompt))
-    logprobs, missing = None, None
-    if question.candidates:
+    def __init__(self, task: Task, needs: Needs) -> None:
+        self.task, self.needs = task, needs
+
+    def extract(self, question: Question, answer: Answer) -> Extracted:
+        """Raises Rejected when the answer is none."""
+        if answer.finish in FINISHES:
+            raise Rejected(FINISHES[answer.finish])
+        return self.task.extract(answer.text, question.candidates)
+
+    def useless(self, question: Question, answer: Answer) -> bool:
+        """Whether another sample of the same question may be better; a filtered prompt stays one."""
+        if answer.finish == FILTERED:
+            return False
         try:
-            logprobs = answer_probabilities(answer, extracted.answer, question.candidates)
-        except Unknown as reason:
-            missing = str(reason)
-    learnt = replace(row, answer=extracted.answer, label_logprobs=logprobs, rationale=extracted.rationale)
-    return learnt, missing
+            self.extract(question, answer)
+        except Rejected:
+            return True
+        return False
+
+    def probabilities(self, question: Question, answer: Answer, extracted: Extracted) -> tuple[dict[str, Any], str]:
+        """The row's fields of log probabilities; and, where they could have been had, why they are missing."""
+        fields: dict[str, Any] = {}
+        missing = ""
+        if question.direct:
+            fields, missing = _known(
+                "label_logprobs", lambda: answer_probabilities(answer, extracted.answer, question.candidates)
+            )
+        if self.needs == "tokens":
+            tokens, missing = _known("token_logprobs", lambda: answer_tokens(answer, extracted.answer))
+            fields |= tokens
+        return fields, missing
+
+
+def _known(field: str, read: Callable[[], Any]) -> tuple[dict[str, Any], str]:
+    try:
+        return {field: read()}, ""
+    except Unknown as reason:
+        return {}, str(reason)

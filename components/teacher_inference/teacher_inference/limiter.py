@@ -2,7 +2,7 @@
 
 The real limit of an endpoint is found as TCP finds a link's: up by one for each answer until the first "too many
 requests", then down to three quarters of what was in flight, once for each burst, and up again by one for as many
-answers as the limit is wide.
+answers as the limit is wide.  Where the last "too many" was met, it waits longer before it looks again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 
 FIRST_LIMIT = 8
 DECREASE = 0.75
+PROBE = 8  # times as many answers before the limit is tried that was one too many the last time
+LEAST_PROBE = 100  # answers, for small limits
 
 
 class Window:
@@ -29,6 +31,7 @@ class Window:
         self.active = 0
         self.generation = 0
         self.answered = False  # whether any request of this generation was
+        self.known = ceiling  # one less than what was refused last
 
     @property
     def free(self) -> bool:
@@ -41,8 +44,7 @@ class Window:
     def answer(self, ticket: int) -> None:
         """A request got through: widen the window where it was used to the full."""
         if self.active >= int(self.limit):
-            step = 1.0 if self.generation == 0 else 1.0 / int(self.limit)
-            self.limit = min(float(self.ceiling), self.limit + step)
+            self.limit = min(float(self.ceiling), self.limit + self._step())
         self.answered |= ticket == self.generation
         self.active -= 1
 
@@ -58,11 +60,18 @@ class Window:
         """
         closed = ticket == self.generation and not self.answered
         if ticket == self.generation:
+            self.known = max(1, int(min(self.limit, self.active)) - 1)
             self.limit = max(1.0, float(int(min(self.limit, self.active) * DECREASE)))
             self.generation += 1
             self.answered = False
         self.active -= 1
         return closed
+
+    def _step(self) -> float:
+        if self.generation == 0:
+            return 1.0
+        wide = int(self.limit)
+        return 1.0 / (max(PROBE * wide, LEAST_PROBE) if wide == self.known else wide)
 
 
 class Pace:

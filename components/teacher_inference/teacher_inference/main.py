@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from shared.errors import ComponentError, InvalidInput, Problem
 from shared.examples import read_examples
 from shared.tasks import LabelTask, Task, load_task
+from shared.tasks.text import Math
+from teacher_inference.judge import Judge
 from teacher_inference.questions import Questions
 from teacher_inference.runner import Runner
+from teacher_inference.selection import Policy
 from teacher_inference.settings import EndpointSettings, Limits, Sampling
+from teacher_inference.source import Source
 from teacher_inference.store import Store
-from teacher_inference.teacher import Teacher
+from teacher_inference.teacher import Needs, Teacher
 from teacher_inference.usage import Meter
 
 T = TypeVar("T")
@@ -33,20 +37,23 @@ class Arguments:
     task: Task
     sampling: Sampling
     limits: Limits
-    probabilities: bool
+    needs: Needs
     responses: Path
     answers: Path
 
 
 def main(argv: Sequence[str]) -> None:
     arguments = parse(argv)
-    examples = read_examples(arguments.gold, arguments.sampling.few_shot)
-    questions = Questions(arguments.data, arguments.task, examples, arguments.sampling.few_shot)
+    sampling, task = arguments.sampling, arguments.task
+    examples = read_examples(arguments.gold, sampling.few_shot)
+    questions = Questions(arguments.data, task, examples, sampling.few_shot)
     meter = Meter(arguments.endpoint.prices if arguments.endpoint else None)
     teacher = make_teacher(arguments, meter)
+    judge = Judge(task, arguments.needs)
+    policy = Policy.of(task, sampling.samples, sampling.selection, sampling.re_asks)
     store = Store(arguments.answers, teacher.name, teacher.origin)
     try:
-        Runner(questions, teacher, store, meter, arguments.probabilities).run(arguments.responses)
+        Runner(questions, [Source(teacher, store, judge, meter)], policy, judge).run(arguments.responses)
     finally:
         store.close()
 
@@ -58,7 +65,7 @@ def make_teacher(arguments: Arguments, meter: Meter) -> Teacher:
         return HostedTeacher(arguments.teacher_folder, arguments.teacher_id, arguments.sampling)
     from teacher_inference.endpoint import EndpointTeacher
 
-    return EndpointTeacher(arguments.endpoint, arguments.sampling, arguments.limits, meter, arguments.probabilities)
+    return EndpointTeacher(arguments.endpoint, arguments.sampling, arguments.limits, meter, arguments.needs)
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -73,8 +80,8 @@ def parse(argv: Sequence[str]) -> Arguments:
         problems.append(Problem("exactly one of --endpoint, --teacher-folder and --teacher-id is needed"))
     if not given.data.is_dir():
         problems.append(Problem("is no folder", str(given.data)))
-    if given.probabilities == "labels" and task:
-        problems.extend(_without_probabilities(task))
+    if task and sampling:
+        problems.extend(_impossible(task, sampling, given.probabilities, hosted=endpoint is None))
     if problems or not (task and sampling and limits):
         raise InvalidInput(*problems)
     return Arguments(
@@ -86,7 +93,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         task=task,
         sampling=sampling,
         limits=limits,
-        probabilities=given.probabilities != "none",
+        needs=given.probabilities,
         responses=given.responses,
         answers=given.answers,
     )
@@ -102,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", required=True)
     parser.add_argument("--sampling", default="{}")
     parser.add_argument("--limits", default="{}")
-    parser.add_argument("--probabilities", choices=("none", "labels", "tokens"), default="none")
+    parser.add_argument("--probabilities", choices=get_args(Needs), default="none")
     parser.add_argument("--responses", type=Path, required=True)
     parser.add_argument("--answers", type=Path, required=True)
     return parser
@@ -116,12 +123,19 @@ def _checked(read: Callable[[str], T], text: str, problems: list[Problem]) -> T 
         return None
 
 
-def _without_probabilities(task: Task) -> list[Problem]:
-    """Why label probabilities cannot be had for a task, if they cannot."""
+def _impossible(task: Task, sampling: Sampling, needs: Needs, hosted: bool) -> Iterator[Problem]:
+    """What a task, its sampling and its method cannot have together."""
     hint = "choose distillation.method: response, which needs none"
-    if not isinstance(task, LabelTask):
-        return [Problem(f"a {task.name} task has no labels, so no label probabilities", field="task.type", hint=hint)]
-    if task.settings.chain_of_thought:
-        reason = "label probabilities cannot be had after a chain of thought"
-        return [Problem(reason, field="task.chain_of_thought", hint=hint)]
-    return []
+    reasoned = task.reasoning_instruction() is not None
+    if needs == "labels" and not isinstance(task, LabelTask):
+        yield Problem(f"a {task.name} task has no labels, so no label probabilities", field="task.type", hint=hint)
+    elif needs != "none" and reasoned:
+        reason = "the probabilities of an answer cannot be had after a chain of thought"
+        yield Problem(reason, field="task.chain_of_thought", hint=hint)
+    if needs == "tokens" and hosted:
+        yield Problem("only an endpoint gives log probabilities of tokens; the student reads a hosted teacher itself")
+    if hosted and sampling.samples > 1 and isinstance(task, LabelTask) and not reasoned:
+        message = "a hosted teacher gives the exact probabilities of all labels: one sample is enough"
+        yield Problem(message, field="sampling.samples")
+    if sampling.selection in ("majority", "gold") and not isinstance(task, LabelTask | Math):
+        yield Problem(f"needs answers that can be compared, those of {task.name} cannot", field="sampling.selection")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from teacher_inference.retry import asked_wait
-from teacher_inference.teacher import FILTERED, REFUSED, Answer, TokenLogprobs
+from teacher_inference.teacher import FILTERED, Answer
 
 RETRYABLE = {408, 409, 425, 429}
-EXHAUSTED = {"insufficient_quota", "billing_hard_limit_reached"}
+OVERLOADED = 529  # Anthropic's "everybody asks too much"
+EXHAUSTED = {"insufficient_quota", "billing_hard_limit_reached", "credit_balance_exhausted"}
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Retry:
     """Ask again.
 
     `wait` is what the server asked for.  `reached` is False when there was no server at all.  `adapted` when the same
-    question goes out at once in another form: that is no failure.
+    question goes out at once in another form: that is no failure.  `lost` when it may have been answered, and paid,
+    though no answer came back.
     """
 
     reason: str
@@ -27,6 +29,7 @@ class Retry:
     throttled: bool = False
     reached: bool = True
     adapted: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,49 +63,40 @@ Outcome = Answer | Retry | Failed
 
 
 def read_response(
-    status: int, headers: Mapping[str, str], body: bytes, latency_ms: float
+    status: int, headers: Mapping[str, str], body: bytes, latency_ms: float, read: Callable[[Any], Answer]
 ) -> Answer | Retry | ServerError:
-    """The meaning of a response; a ServerError is left to the caller, who knows what was asked of whom."""
+    """The meaning of a response; a ServerError is left to the caller, who knows what was asked of whom.
+
+    `read` takes the JSON of an answer, and may raise what comes of taking apart JSON of another form.
+    """
     if status == 200:
-        return read_answer(body, latency_ms)
+        return read_answer(body, latency_ms, read)
     error = read_error(status, body)
     if status == 429 and error.code in EXHAUSTED:
         return error
     if status in RETRYABLE or status >= 500:
         wait = asked_wait(headers)
-        return Retry(str(error), wait, throttled=status == 429 or (status == 503 and wait is not None))
+        throttled = status in (429, OVERLOADED) or (status == 503 and wait is not None)
+        return Retry(str(error), wait, throttled)
     if status in (400, 422) and error.filtered:
         return Answer("", FILTERED, latency_ms=latency_ms)
     return error
 
 
-def read_answer(body: bytes, latency_ms: float) -> Answer | Retry:
-    """The first choice of a chat completion; a body that is none is asked for again."""
+def read_answer(body: bytes, latency_ms: float, read: Callable[[Any], Answer]) -> Answer | Retry:
+    """An answer; a body that is none is asked for again."""
     try:
-        value = json.loads(body)
-        choice = value["choices"][0]
-        message = choice["message"]
-        text, finish = _text(message.get("content")), choice.get("finish_reason") or "stop"
-        if message.get("refusal"):
-            finish = REFUSED
-        usage = value.get("usage") or {}
-        return Answer(
-            text=text,
-            finish=str(finish),
-            prompt_tokens=_count(usage.get("prompt_tokens")),
-            completion_tokens=_count(usage.get("completion_tokens")),
-            latency_ms=round(latency_ms, 3),
-            top_logprobs=_logprobs(choice.get("logprobs")),
-        )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return Retry("a body that is no chat completion")
+        answer = read(json.loads(body))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return Retry("a body that is no answer", lost=True)
+    return Answer(**{**answer.__dict__, "latency_ms": round(latency_ms, 3)})
 
 
 def read_error(status: int, body: bytes) -> ServerError:
-    """The error of OpenAI, Azure, vLLM, llama.cpp and most gateways: `{"error": {…}}` or `{…}` or text."""
+    """The error of OpenAI, Azure, Anthropic, vLLM, llama.cpp and most gateways: `{"error": {…}}`, `{…}` or text."""
     try:
         value: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ServerError(status)
     if isinstance(value, dict):
         value = value.get("error", value)
@@ -115,29 +109,11 @@ def read_error(status: int, body: bytes) -> ServerError:
     return ServerError(status, message, str(code or ""), str(value.get("param") or ""))
 
 
-def _text(content: object) -> str:
-    """Content as text; parts are joined, and lone surrogates, which no file can hold, replaced."""
-    if isinstance(content, list):
-        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return ("" if content is None else str(content)).encode("utf-8", "replace").decode()
+def plain(text: object) -> str:
+    """Text that every file can hold: lone surrogates, which a server may send, are replaced."""
+    return ("" if text is None else str(text)).encode("utf-8", "replace").decode()
 
 
-def _count(value: object) -> int:
+def whole(value: object) -> int:
+    """A count of tokens, 0 where there is none."""
     return value if type(value) is int and value >= 0 else 0
-
-
-def _logprobs(value: Any) -> list[TokenLogprobs] | None:
-    """Token by token, the chosen one among the listed; None where there are none, or none that can be read."""
-    try:
-        return [_position(position) for position in value["content"]] or None
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-
-
-def _position(position: dict[str, Any]) -> TokenLogprobs:
-    chosen = (str(position["token"]), float(position["logprob"]))
-    listed = [(str(top["token"]), float(top["logprob"])) for top in position.get("top_logprobs") or []]
-    if chosen[0] not in dict(listed):
-        listed.append(chosen)
-    # a minus infinity would not survive JSON, and a log probability above zero is none
-    return chosen[0], [(token, max(-1e4, logprob)) for token, logprob in listed if logprob <= 0.01]

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from teacher_inference.teacher import Answer, TokenLogprobs
 
 NEGLIGIBLE = 1e-3
+ENDS = 2  # end-of-turn tokens that some endpoints list, too
 
 
 class Unknown(Exception):
@@ -35,6 +37,29 @@ def answer_probabilities(answer: Answer, label: str, candidates: Sequence[str]) 
     if max(normal, key=lambda candidate: normal[candidate]) != label:
         raise Unknown("another label is likelier than the answer")
     return normal
+
+
+def answer_tokens(answer: Answer, text: str) -> list[dict[str, Any]]:
+    """The log probabilities of the tokens of `text`, which is all of the answer but blanks around it.
+
+    A list of `{"token", "logprob", "bytes"?, "top": [[token, logprob], …]}`; the chosen token is among the `top`.
+    `bytes` is there where the text of a token does not show them.  Raises Unknown where there are none, or where the
+    answer was only a part of what was said.
+    """
+    if not answer.top_logprobs:
+        raise Unknown("none given")
+    odd = {int(index): bytes(found) for index, found in (answer.token_bytes or {}).items()}
+    spelt = [odd.get(index, token.encode()) for index, (token, _) in enumerate(answer.top_logprobs)]
+    first = next((index for index, token in enumerate(spelt) if token.strip()), 0)
+    for end in range(len(spelt), max(first, len(spelt) - 1 - ENDS), -1):
+        if b"".join(spelt[first:end]).decode(errors="replace").strip() == text:
+            return [_token(*answer.top_logprobs[index], odd.get(index)) for index in range(first, end)]
+    raise Unknown("the answer is not what the tokens say")
+
+
+def _token(token: str, listed: Sequence[tuple[str, float]], odd: bytes | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"token": token, "logprob": dict(listed).get(token, 0.0)}
+    return found | ({"bytes": list(odd)} if odd else {}) | {"top": [list(pair) for pair in listed]}
 
 
 def candidate_logprobs(tokens: Sequence[TokenLogprobs], candidates: Sequence[str]) -> dict[str, float]:
@@ -73,7 +98,7 @@ def matching(text: str, candidates: Sequence[str]) -> list[str]:
     plain = text.strip()
     if not plain:
         return []
-    whole = [candidate for candidate in candidates if same(plain.rstrip(".,;:!)\"'*"), candidate)]
+    whole = [candidate for candidate in candidates if same(plain.rstrip(".,;:!)}\"'*"), candidate)]
     if whole and not any(begins(plain, candidate) for candidate in candidates if candidate not in whole):
         return whole
     return [candidate for candidate in candidates if begins(plain, candidate)]

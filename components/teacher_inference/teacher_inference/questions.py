@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shared.examples import shown
 from shared.rows import SPLITS, Row, read_rows
-from shared.tasks import LabelTask, Task
+from shared.tasks import Task
 from teacher_inference.teacher import Question
 
 
@@ -19,21 +19,19 @@ class Questions:
 
     def __init__(self, data: Path, task: Task, examples: Sequence[Row] = (), few_shot: int = 0) -> None:
         self.data, self.task, self.examples, self.few_shot = data, task, examples, few_shot
-        self.probable = isinstance(task, LabelTask) and not task.settings.chain_of_thought
 
     def rows(self, split: str) -> Iterator[Row]:
         path = self.data / f"{split}.jsonl"
         return read_rows(path) if path.exists() else iter(())
 
-    def asked(self) -> Iterator[Row]:
-        """All rows that the teacher is asked, train rows first."""
-        return (row for split in SPLITS for row in self.rows(split) if is_asked(split, row))
+    def asked(self) -> Iterator[tuple[str, Row]]:
+        """All rows that the teacher is asked, with their split, train rows first."""
+        return ((split, row) for split in SPLITS for row in self.rows(split) if is_asked(split, row))
 
     def question(self, row: Row) -> Question:
         """The row's question; the row itself is never among its examples."""
-        candidates = self.task.candidates(row.prompt) if self.probable else ()
-        examples = shown(self.examples, row, self.few_shot)
-        return Question(self.task.teacher_messages(row.prompt, examples), candidates)
+        messages = self.task.teacher_messages(row.prompt, shown(self.examples, row, self.few_shot))
+        return Question(messages, self.task.candidates(row.prompt), self.task.reasoning_instruction() is not None)
 
 
 def is_asked(split: str, row: Row) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from shared.errors import InvalidInput, Problem
@@ -33,6 +33,16 @@ class Reader:
         wanted = f"a whole number of at least {low}"
         number: int | None = self._take(field, lambda value: type(value) is int and value >= low, wanted, default)
         return number
+
+    def choice(self, field: str, known: Collection[str]) -> str | None:
+        """One of a few words, or None where it is absent."""
+        wanted = f"one of {', '.join(known)}"
+        word: str | None = self._take(field, lambda value: isinstance(value, str) and value in known, wanted, None)
+        return word
+
+    def boolean(self, field: str, default: bool) -> bool:
+        given = self._take(field, lambda value: isinstance(value, bool), "true or false", default)
+        return default if given is None else bool(given)
 
     def mapping(self, field: str) -> Mapping[str, Any] | None:
         """A JSON object, or None where it is absent."""

@@ -7,9 +7,14 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_ASKED = 300.0  # a server that asks for more is asked again after this
+RESETS = [(f"x-ratelimit-reset{kind}", f"x-ratelimit-remaining{kind}") for kind in ("-requests", "-tokens", "")] + [
+    (f"anthropic-ratelimit-{kind}-reset", f"anthropic-ratelimit-{kind}-remaining")
+    for kind in ("requests", "tokens", "input-tokens", "output-tokens")
+]
 
 
 @dataclass(frozen=True)
@@ -32,18 +37,19 @@ class Backoff:
 def asked_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
     """Seconds that a response asks to wait; None where it asks for nothing.
 
-    Read are, in this order, `retry-after-ms`, `retry-after` (seconds or an HTTP date, RFC 9110) and OpenAI's
-    `x-ratelimit-reset-requests` / `-tokens`, of those that have nothing remaining.  Names must be lower case or the
-    mapping case-insensitive.
+    Read are, in this order, `retry-after-ms` (also as `x-ms-…`), `retry-after` (seconds or an HTTP date, RFC 9110)
+    and the resets of the limits that have nothing remaining: OpenAI's `x-ratelimit-reset-requests` / `-tokens` and
+    Anthropic's `anthropic-ratelimit-…-reset`.  Names must be lower case or the mapping case-insensitive.
     """
     now = time.time() if now is None else now
-    for value in (_number(headers.get("retry-after-ms"), 1000), _retry_after(headers.get("retry-after"), now)):
+    milliseconds = headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms")
+    for value in (_number(milliseconds, 1000), _retry_after(headers.get("retry-after"), now)):
         if value is not None:
             return min(value, LONGEST_ASKED)
     resets = [
-        _duration(headers.get(f"x-ratelimit-reset{kind}"), now)
-        for kind in ("-requests", "-tokens", "")
-        if headers.get(f"x-ratelimit-remaining{kind}", "0").strip() in ("0", "")
+        _duration(headers.get(reset), now)
+        for reset, remaining in RESETS
+        if headers.get(remaining, "0").strip() in ("0", "")
     ]
     known = [reset for reset in resets if reset is not None]
     return min(max(known), LONGEST_ASKED) if known else None
@@ -65,11 +71,21 @@ def _retry_after(text: str | None, now: float) -> float | None:
         return None
 
 
+def _until(text: str, now: float) -> float | None:
+    try:
+        point = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return max(0.0, (point if point.tzinfo else point.replace(tzinfo=UTC)).timestamp() - now)
+
+
 def _duration(text: str | None, now: float) -> float | None:
-    """`6m0s`, `1.5s`, `20ms`, plain seconds, or a point in Unix time."""
+    """`6m0s`, `1.5s`, `20ms`, plain seconds, or a point in time: of Unix, or by RFC 3339."""
     seconds = _number(text)
     if seconds is not None:
         return max(0.0, seconds - now) if seconds > 1e9 else seconds
+    if text and "T" in text:
+        return _until(text, now)
     if text is None or not re.fullmatch(r"(\d+(\.\d+)?(ms|h|m|s))+", text.strip(), re.ASCII):
         return None
     units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast, get_args
 from urllib.parse import urlsplit
 
 from shared.errors import load_json
+from teacher_inference.apis import APIS
 from teacher_inference.reader import Reader
+
+Selection = Literal["all", "majority", "gold"]
+SEVERAL_TEMPERATURE = 0.7  # where several answers are drawn and none is given
 
 AuthKind = Literal["none", "key_env", "connection", "key_vault", "entra"]
 AUTH_FIELD: dict[str, str | None] = {
@@ -44,10 +48,12 @@ class Prices:
 
 @dataclass(frozen=True)
 class EndpointSettings:
-    """An OpenAI-compatible endpoint.
+    """An endpoint and how it is spoken to.
 
-    `url` ends before `/chat/completions`.  `api_version` is sent as a query parameter (Azure OpenAI's deployment
-    form).  `max_tokens_field` is the name that this endpoint gives to `max_tokens`, where it is known beforehand.
+    `url` ends before `/chat/completions` or `/v1/messages`, or is the bare address of a host.  `api` is one of
+    `apis.APIS`, None where the address tells.  `api_version` is sent as a query parameter (Azure).
+    `max_tokens_field` is the name that this endpoint gives to `max_tokens`, where it is known beforehand.
+    `constrain` says whether answers are held to the labels where the endpoint can do so.
     """
 
     url: str
@@ -56,6 +62,8 @@ class EndpointSettings:
     api_version: str | None = None
     prices: Prices | None = None
     max_tokens_field: str = "max_tokens"
+    api: str | None = None
+    constrain: bool = True
 
     @staticmethod
     def from_json(text: str) -> EndpointSettings:
@@ -69,12 +77,14 @@ class EndpointSettings:
             reader.problem("model", "is missing")
         auth, prices = _auth(reader), _prices(reader)
         settings = EndpointSettings(
-            (url or "").rstrip("/"),
-            model or "",
-            auth,
-            reader.text("api_version"),
-            prices,
-            reader.text("max_tokens_field") or "max_tokens",
+            url=(url or "").rstrip("/"),
+            model=model or "",
+            auth=auth,
+            api_version=reader.text("api_version"),
+            prices=prices,
+            max_tokens_field=reader.text("max_tokens_field") or "max_tokens",
+            api=reader.choice("api", APIS),
+            constrain=reader.boolean("constrain", True),
         )
         reader.finish()
         return settings
@@ -85,7 +95,8 @@ class Sampling:
     """How the teacher is asked.
 
     A `temperature` or `top_p` of None is not sent, for models that take only their own.  `few_shot` gold rows stand
-    before each question as solved examples.
+    before each question as solved examples.  `samples` answers are drawn a question, `re_asks` more at most where
+    some are useless; `selection` says which are learnt (see `selection.Policy`).
     """
 
     temperature: float | None = 0.0
@@ -93,19 +104,35 @@ class Sampling:
     max_tokens: int = 512
     few_shot: int = 0
     seed: int | None = None
+    samples: int = 1
+    selection: Selection | None = None
+    re_asks: int = 1
 
     @staticmethod
     def from_json(text: str) -> Sampling:
         reader = Reader(load_json(text, "sampling"), "sampling")
+        samples = reader.whole("samples", 1, 1) or 1
         sampling = Sampling(
-            temperature=reader.number("temperature", 0.0, 0, 2),
+            temperature=reader.number("temperature", 0.0 if samples == 1 else SEVERAL_TEMPERATURE, 0, 2),
             top_p=reader.number("top_p", None, 0, 1),
             max_tokens=reader.whole("max_tokens", 512, 1) or 512,
             few_shot=reader.whole("few_shot", 0, 0) or 0,
             seed=reader.whole("seed", None, 0),
+            samples=samples,
+            selection=cast(Selection | None, reader.choice("selection", get_args(Selection))),
+            re_asks=reader.whole("re_asks", 1, 0) or 0,
         )
+        if samples > 1 and sampling.temperature == 0:
+            reader.problem("temperature", f"must be above 0 where {samples} answers are to differ")
         reader.finish()
         return sampling
+
+    def drawn(self, sample: int) -> dict[str, float]:
+        """The parameters of one sample.  What was useless at temperature 0 is not asked again at temperature 0."""
+        again = sample > 0 and self.temperature == 0
+        seed = None if self.seed is None else self.seed + sample
+        given = {"temperature": SEVERAL_TEMPERATURE if again else self.temperature, "top_p": self.top_p, "seed": seed}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -113,7 +140,7 @@ class Limits:
     """Ceilings; the real limit of an endpoint is found at run time.
 
     `min_endpoint_success_ratio` is the least share of requests that must get an answer, over the whole run and over
-    any window of recent ones.  `max_cost` stops a run before it spends more, in the money of `Prices`.
+    any window of recent ones.  `max_cost` is what one run may spend, in the money of `Prices`: it stops before.
     """
 
     max_concurrency: int = 64
@@ -149,7 +176,10 @@ def _bad_url(url: str) -> str | None:
         return "must not hold a user name or password"
     if parts.query or parts.fragment:
         return "must not have a query; set api_version on its own"
-    return "must end before /chat/completions" if parts.path.rstrip("/").endswith("/chat/completions") else None
+    path = parts.path.rstrip("/")
+    return next(
+        (f"must end before {call}" for call in ("/chat/completions", "/v1/messages") if path.endswith(call)), None
+    )
 
 
 def _auth(reader: Reader) -> Auth:

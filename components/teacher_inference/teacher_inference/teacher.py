@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -13,6 +13,9 @@ from shared.rows import Message
 # the chosen token; (token, log probability) of the likeliest and the chosen one
 TokenLogprobs = tuple[str, Sequence[tuple[str, float]]]
 
+# log probabilities that a method needs: none (they are kept where they come for nothing), of labels, of tokens
+Needs = Literal["none", "labels", "tokens"]
+
 FILTERED, REFUSED, CUT = "content_filter", "refusal", "length"
 
 
@@ -20,12 +23,18 @@ FILTERED, REFUSED, CUT = "content_filter", "refusal", "length"
 class Question:
     """One prompt as the teacher gets it.
 
-    `candidates` are given where the answer is one of them and comes at once, so that the teacher's probabilities of
-    them can be had; they are empty for free text and for answers after a chain of thought.
+    `candidates` are given where the answer is one of them; they are empty for free text.  `reasoned` when the answer
+    is a JSON object of `reason` and `answer`.
     """
 
     messages: Sequence[Message]
     candidates: tuple[str, ...] = ()
+    reasoned: bool = False
+
+    @property
+    def direct(self) -> bool:
+        """Whether the answer is a candidate that comes at once, so that the teacher's probabilities can be had."""
+        return bool(self.candidates) and not self.reasoned
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,9 @@ class Answer:
     """What came back for a question.
 
     `finish` is OpenAI's finish reason, or `refusal`.  `top_logprobs` holds for each answer token the token and its
-    likeliest alternatives; `label_logprobs` log P(candidate | prompt), not normalised, where the teacher is a model
-    at hand.  `prompt_tokens` and `completion_tokens` are the teacher's own counts, 0 where it gives none.
+    likeliest alternatives; `token_bytes` the bytes of those tokens, by their position, whose text cannot show them
+    (parts of a character).  `label_logprobs` is log P(candidate | prompt), not normalised, where the teacher is a
+    model at hand.  `prompt_tokens` and `completion_tokens` are the teacher's own counts, 0 where it gives none.
     """
 
     text: str
@@ -43,6 +53,7 @@ class Answer:
     completion_tokens: int = 0
     latency_ms: float | None = None
     top_logprobs: Sequence[TokenLogprobs] | None = None
+    token_bytes: Mapping[str, Sequence[int]] | None = None
     label_logprobs: Mapping[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -53,32 +64,72 @@ class Answer:
         return Answer(**value)
 
 
-@dataclass(frozen=True)
+class Draws:
+    """Which samples of a question are wanted: the first `count`, and one more for each useless one, `spare` at most.
+
+    An iterator over their numbers that goes on when `extend` has added one.
+    """
+
+    def __init__(self, question: Question, count: int = 1, spare: int = 0) -> None:
+        self.question, self.first, self.spare = question, count, spare
+        self.count = count
+        self._next = 0
+
+    def extend(self) -> bool:
+        """Want one sample more; False when there is none to spare."""
+        if not self.spare:
+            return False
+        self.count, self.spare = self.count + 1, self.spare - 1
+        return True
+
+    def __iter__(self) -> Draws:
+        return self
+
+    def __next__(self) -> int:
+        if self._next >= self.count:
+            raise StopIteration
+        self._next += 1
+        return self._next - 1
+
+
+@dataclass(frozen=True, eq=False)
 class Ask:
-    """A question that has to be asked, and the key that its answer is kept under."""
+    """One sample of a question that has to be bought, and the key that its answer is kept under."""
 
     key: str
     question: Question
+    sample: int
+    draws: Draws
+
+
+class Asks(Protocol):
+    """Where a teacher gets its work from."""
+
+    def take(self) -> Ask | None:
+        """The next question; None when there is none now.  An answer that is counted may bring another."""
 
 
 class Sink(Protocol):
     """Where a teacher delivers: it writes answers, waits until they are on disk, and only then counts them."""
 
-    def write(self, answers: Sequence[tuple[str, Answer]]) -> None:
-        """Add answers, by key."""
+    def write(self, answers: Sequence[tuple[Ask, Answer]]) -> None:
+        """Add answers."""
 
     def sync(self) -> None:
         """Wait until all that was written is on disk; the one method that may run in another thread."""
 
-    def count(self, answers: Sequence[tuple[str, Answer]]) -> None:
-        """Count answers that are on disk."""
+    def count(self, answers: Sequence[tuple[Ask, Answer]]) -> None:
+        """Count answers that are on disk; what is useless among them may be asked again."""
 
-    def fail(self, key: str, reason: str) -> None:
+    def fail(self, ask: Ask, reason: str) -> None:
         """Note that a question got no answer, and why; it is asked again by the next run."""
 
 
 class Teacher(Protocol):
-    """Answers questions and says which request each one is."""
+    """Answers questions and says which request each one is.
+
+    How many round trips that takes, and how many questions one of them carries, is the teacher's own affair.
+    """
 
     @property
     def kind(self) -> Literal["endpoint", "hosted"]: ...
@@ -90,15 +141,15 @@ class Teacher(Protocol):
     def origin(self) -> str:
         """Who answers: an endpoint's URL and model, or a fingerprint of the weights.  One answer file an origin."""
 
-    def request(self, question: Question) -> Mapping[str, object]:
-        """All that the answer depends on beside `origin`; no secret."""
+    def request(self, question: Question, sample: int) -> Mapping[str, object]:
+        """All that the answer depends on beside `origin` and the sample's number; no secret."""
 
-    def ask(self, asks: Iterator[Ask], sink: Sink) -> None:
-        """Ask all, in any order, taking them from the iterator as they are needed."""
+    def ask(self, asks: Asks, sink: Sink) -> None:
+        """Ask until there is nothing to take and nothing on its way, in any order."""
 
 
-def request_key(teacher: Teacher, question: Question) -> str:
-    """sha256 of the canonical request: equal exactly when origin, messages and all parameters are equal."""
-    request = {"origin": teacher.origin, "sample": 0, **teacher.request(question)}
+def request_key(teacher: Teacher, question: Question, sample: int = 0) -> str:
+    """sha256 of the canonical request: equal exactly when origin, messages, all parameters and the sample are."""
+    request = {"origin": teacher.origin, "sample": sample, **teacher.request(question, sample)}
     text = json.dumps(request, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from shared.errors import InvalidInput, Problem
 from teacher_inference.settings import Prices
-from teacher_inference.teacher import Answer
+from teacher_inference.teacher import FILTERED, Answer
+
+COUNTS = (
+    "requests", "retries", "throttled", "reused", "bought", "asked_again", "prompt_tokens", "completion_tokens"
+)  # fmt: skip
 
 
 @dataclass
 class Meter:
     """Counts of this run alone; what earlier runs bought counts as `reused`.
 
-    `limit` is how many requests may be in flight at the moment.
+    `limit` is how many requests may be in flight at the moment; `adapted` what the endpoint would not take.
     """
 
     prices: Prices | None = None
@@ -23,9 +28,17 @@ class Meter:
     throttled: int = 0
     reused: int = 0
     bought: int = 0
+    asked_again: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     limit: int = 0
+    adapted: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Meter) -> Meter:
+        """The counts of two teachers together; priced where both have the same prices."""
+        counts = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
+        prices = self.prices if self.prices == other.prices else None
+        return Meter(prices, **counts, limit=self.limit + other.limit, adapted=self.adapted + other.adapted)
 
     def add(self, answer: Answer) -> None:
         self.bought += 1
@@ -41,7 +54,12 @@ class Meter:
         if not self.requests:
             return {}
         counts = {"requests": self.requests, "retries": self.retries, "throttled": self.throttled}
-        return counts | {"limit": self.limit} | ({"cost": self.cost} if self.prices else {})
+        tokens = {"tokens": f"{self.prompt_tokens} + {self.completion_tokens}"}
+        return counts | {"limit": self.limit} | tokens | ({"cost": self.cost} if self.prices else {})
+
+    def to_json(self) -> dict[str, Any]:
+        counts = {name: getattr(self, name) for name in COUNTS}
+        return counts | {"cost": self.cost, "limit": self.limit or None, "adapted": self.adapted}
 
 
 class Budget:
@@ -70,18 +88,25 @@ class Budget:
             return None
         raise InvalidInput(
             Problem(
-                f"reached after {self.answers} answers, which are kept",
+                f"reached: {self.spent:.4g} of {self.max_cost:g} spent on {self.answers} answers, which are kept",
                 field="limits.max_cost",
-                hint="raise it and run again: only what is missing is asked",
+                hint=f"the next one may cost {amount:.2g}; run again, or raise it: only what is missing is asked",
             )
         )
 
-    def settle(self, reserved: float, answer: Answer | None) -> None:
-        """Replace a reservation by what the request did cost, nothing where it got no answer."""
+    def settle(self, reserved: float, answer: Answer | None, lost: bool = False) -> None:
+        """Replace a reservation by what the request did cost: nothing where the endpoint refused it.
+
+        A request that was `lost` on its way back may have been answered and is taken to cost the most it can, as is
+        an answer without counts of tokens.
+        """
         self.reserved -= reserved
         if answer is not None and self.prices is not None:
-            self.spent += self.prices.cost(answer.prompt_tokens, answer.completion_tokens)
+            known = self.prices.cost(answer.prompt_tokens, answer.completion_tokens)
+            self.spent += known if answer.prompt_tokens or answer.finish == FILTERED else reserved
             self.answers += 1
+        elif lost:
+            self.spent += reserved
 
 
 class Totals:

@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from teacher_inference.teacher import Answer, Sink
+from teacher_inference.teacher import Answer, Ask, Sink
 
 SLOW = 0.002  # seconds; a disk whose flush takes longer is waited for in a thread
 
-Pending = tuple[tuple[str, Answer], asyncio.Future[None]]
+Pending = tuple[tuple[Ask, Answer], asyncio.Future[None]]
 
 
 class Writer:
@@ -28,10 +28,10 @@ class Writer:
         self._busy = False
         self._seconds = 0.0  # that the last flush took
 
-    async def write(self, key: str, answer: Answer) -> None:
+    async def write(self, ask: Ask, answer: Answer) -> None:
         """Returns when the answer is on disk."""
         written: asyncio.Future[None] = self._loop.create_future()
-        self._pending.append(((key, answer), written))
+        self._pending.append(((ask, answer), written))
         if not self._busy:
             self._busy = True
             self._loop.call_soon(self._flush)

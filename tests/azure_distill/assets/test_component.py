@@ -54,7 +54,7 @@ def test_the_components_that_come_along_are_sound() -> None:
         assert component.name == f"azure_distill_{name}"
         assert [path.name for path in component.additional_includes] == ["shared"]
     assert components["teacher_inference"].kept_outputs == {"answers"}
-    assert components["teacher_inference"].inputs["probabilities"].default is False
+    assert components["teacher_inference"].inputs["probabilities"].default == "none"
 
 
 def test_a_component_is_read_whole(tmp_path: Path) -> None:

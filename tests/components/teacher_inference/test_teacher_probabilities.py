@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teacher_inference.probabilities import Unknown, answer_probabilities, candidate_logprobs, matching, normalised
+from teacher_inference.probabilities import (
+    Unknown,
+    answer_probabilities,
+    answer_tokens,
+    candidate_logprobs,
+    matching,
+    normalised,
+)
 from teacher_inference.teacher import Answer, TokenLogprobs
 
 TOPICS = ("sport", "politics", "tech")
@@ -115,3 +122,42 @@ def test_the_likeliest_label_must_be_the_answer() -> None:
         answer_probabilities(answer, "sport", ("sport", "tech"))
     with pytest.raises(Unknown, match="none given"):
         answer_probabilities(Answer("tech"), "tech", ("sport", "tech"))
+
+
+def listed(*tokens: str, odd: dict[str, list[int]] | None = None) -> Answer:
+    """An answer of these tokens, each likely, with one alternative."""
+    return Answer("", top_logprobs=[(token, [(token, -0.1), ("other", -3.0)]) for token in tokens], token_bytes=odd)
+
+
+def test_tokens_of_an_answer_are_told_with_their_alternatives() -> None:
+    assert answer_tokens(listed("Good", " day"), "Good day") == [
+        {"token": "Good", "logprob": -0.1, "top": [["Good", -0.1], ["other", -3.0]]},
+        {"token": " day", "logprob": -0.1, "top": [[" day", -0.1], ["other", -3.0]]},
+    ]
+
+
+def test_blanks_around_an_answer_and_ends_of_a_turn_are_left_out() -> None:
+    for tokens in (["\n", " Good", " day"], ["Good", " day", "<|im_end|>"], ["Good", " day", " \n", "</s>"]):
+        assert "".join(token["token"] for token in answer_tokens(listed(*tokens), "Good day")).strip() == "Good day"
+
+
+def test_parts_of_a_character_have_their_bytes() -> None:
+    answer = listed("\\xf0\\x9f", "\\x98\\x80", "!", odd={"0": [0xF0, 0x9F], "1": [0x98, 0x80]})
+    assert [token.get("bytes") for token in answer_tokens(answer, "😀!")] == [[0xF0, 0x9F], [0x98, 0x80], None]
+
+
+def test_tokens_of_something_else_are_not_passed_off_as_the_answers() -> None:
+    with pytest.raises(Unknown, match="not what the tokens say"):
+        answer_tokens(listed("Sport", "."), "sport")
+    with pytest.raises(Unknown, match="none given"):
+        answer_tokens(Answer("x"), "x")
+
+
+@given(st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=12))
+def test_any_tokens_spell_their_answer(tokens: list[str]) -> None:
+    text = "".join(tokens).strip()
+    if not text:
+        return
+    told = answer_tokens(listed(*tokens), text)
+    assert "".join(token["token"] for token in told).strip() == text
+    assert all(token["logprob"] == -0.1 for token in told)

@@ -19,7 +19,7 @@ def test_a_run_from_the_command_line(bench: Bench) -> None:
     bench.process_environment = {"MY_KEY": "sk-secret"}
     with LoopbackTeacher(lambda body: "Sport.", key="sk-secret") as server:
         auth = {"kind": "key_env", "name": "MY_KEY"}
-        process = bench.start({"url": server.url, "auth": auth}, TOPICS, probabilities="False", gold="")
+        process = bench.start({"url": server.url, "auth": auth}, TOPICS, probabilities="none", gold="")
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     result = bench.result()

@@ -21,6 +21,19 @@ NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-3"}, None),
         ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+        ({"x-ms-retry-after-ms": "250"}, 0.25),
+        ({"anthropic-ratelimit-requests-reset": "2023-11-14T22:13:32Z"}, 12.0),
+        ({"anthropic-ratelimit-tokens-reset": "2023-11-14T23:13:22+01:00"}, 2.0),
+        (
+            {
+                "anthropic-ratelimit-requests-reset": "2023-11-14T22:13:32Z",
+                "anthropic-ratelimit-requests-remaining": "3",
+                "anthropic-ratelimit-output-tokens-reset": "2023-11-14T22:13:50Z",
+                "anthropic-ratelimit-output-tokens-remaining": "0",
+            },
+            30.0,
+        ),
+        ({"anthropic-ratelimit-requests-reset": "noTime"}, None),
         ({"x-ratelimit-reset-requests": "6m0s"}, LONGEST_ASKED),
         ({"x-ratelimit-reset-requests": "1.5s"}, 1.5),
         ({"x-ratelimit-reset-tokens": "20ms"}, 0.02),
@@ -43,7 +56,14 @@ def test_what_servers_ask_for(headers: dict[str, str], seconds: float | None) ->
     assert asked_wait(headers, NOW) == (None if seconds is None else pytest.approx(seconds))
 
 
-NAMES = ("retry-after", "retry-after-ms", "x-ratelimit-reset", "x-ratelimit-reset-tokens", "x-ratelimit-remaining")
+NAMES = (
+    "retry-after",
+    "retry-after-ms",
+    "x-ratelimit-reset",
+    "x-ratelimit-reset-tokens",
+    "x-ratelimit-remaining",
+    "anthropic-ratelimit-tokens-reset",
+)
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text() | st.from_regex(r"[0-9.]{1,30}(ms|s|m|h)?", fullmatch=True)))

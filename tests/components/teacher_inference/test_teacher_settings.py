@@ -26,6 +26,8 @@ def test_everything_given() -> None:
         "api_version": "2024-10-21",
         "prices": {"input_per_million": 1, "output_per_million": 2.5},
         "max_tokens_field": "max_completion_tokens",
+        "api": "azure_openai",
+        "constrain": False,
     }
     assert EndpointSettings.from_json(json.dumps(value)) == EndpointSettings(
         value["url"],  # type: ignore[arg-type]
@@ -34,6 +36,8 @@ def test_everything_given() -> None:
         "2024-10-21",
         Prices(1, 2.5),
         "max_completion_tokens",
+        "azure_openai",
+        False,
     )
     assert Sampling.from_json('{"temperature": null, "top_p": 0.9, "seed": 3}') == Sampling(None, 0.9, seed=3)
 
@@ -52,6 +56,9 @@ def test_everything_given() -> None:
         ({"url": "https://h", "model": "m", "auth": {"kind": "none", "key": "sk"}}, "endpoint.auth.key: is no setting"),
         ({"url": "https://h", "model": "m", "auth": {"kind": "key_vault", "url": "http://v"}}, "endpoint.auth.url"),
         ({"url": "https://h", "model": "m", "prices": {"input_per_million": 1}}, "prices.output_per_million"),
+        ({"url": "https://host/anthropic/v1/messages", "model": "m"}, "endpoint.url: must end before /v1/messages"),
+        ({"url": "https://h", "model": "m", "api": "soap"}, "endpoint.api: must be one of openai, azure_openai"),
+        ({"url": "https://h", "model": "m", "constrain": 1}, "endpoint.constrain: must be true or false"),
         ({"url": "https://h", "model": "m", "key": "sk"}, "endpoint.key: is no setting"),
     ],
 )
@@ -93,14 +100,50 @@ def test_all_arguments_problems_at_once(bench: Bench) -> None:
         assert part in told
 
 
-@pytest.mark.parametrize("task", [{"type": "conversation"}, {**TOPICS, "chain_of_thought": True}])
-def test_probabilities_where_there_can_be_none(bench: Bench, task: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("task", "needs"),
+    [
+        ({"type": "conversation"}, "labels"),
+        ({**TOPICS, "chain_of_thought": True}, "labels"),
+        ({**TOPICS, "chain_of_thought": True}, "tokens"),
+        ({"type": "summarization", "chain_of_density": True}, "tokens"),
+    ],
+)
+def test_probabilities_where_there_can_be_none(bench: Bench, task: dict[str, Any], needs: str) -> None:
     bench.write("train", ["a"])
     with pytest.raises(InvalidInput, match="method: response"):
-        parse(arguments(bench, task, probabilities="True"))
+        parse(arguments(bench, task, probabilities=needs))
 
 
-@pytest.mark.parametrize(("text", "value"), [("True", True), ("true", True), ("False", False)])
-def test_booleans(bench: Bench, text: str, value: bool) -> None:
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"sampling": '{"samples": 3}'}, "sampling.samples: a hosted teacher"),
+        ({"probabilities": "tokens"}, "only an endpoint gives"),
+    ],
+)
+def test_what_a_hosted_teacher_has_no_use_for(bench: Bench, options: dict[str, str], field: str) -> None:
     bench.write("train", ["a"])
-    assert parse(arguments(bench, TOPICS, probabilities=text)).probabilities is value
+    given = [argument for argument in arguments(bench, TOPICS, **options) if not argument.startswith("--endpoint")]
+    with pytest.raises(InvalidInput, match=field):
+        parse([*given, "--teacher-id=x"])
+
+
+def test_answers_that_cannot_be_compared_have_no_majority(bench: Bench) -> None:
+    bench.write("train", ["a"])
+    with pytest.raises(InvalidInput, match=r"sampling\.selection: needs answers that can be compared"):
+        parse(arguments(bench, {"type": "conversation"}, sampling='{"selection": "majority"}'))
+
+
+def test_several_samples_want_a_temperature() -> None:
+    assert Sampling.from_json('{"samples": 4}').temperature == 0.7
+    assert Sampling.from_json('{"samples": 4, "temperature": null}').temperature is None
+    with pytest.raises(InvalidInput, match="must be above 0 where 4 answers are to differ"):
+        Sampling.from_json('{"samples": 4, "temperature": 0}')
+
+
+def test_each_sample_has_its_own_seed_and_none_is_tried_again_at_temperature_zero() -> None:
+    assert Sampling(seed=5, top_p=0.9).drawn(0) == {"temperature": 0.0, "top_p": 0.9, "seed": 5}
+    assert Sampling(seed=5).drawn(2) == {"temperature": 0.7, "seed": 7}
+    assert Sampling(temperature=0.3).drawn(2) == {"temperature": 0.3}
+    assert Sampling(temperature=None).drawn(1) == {}

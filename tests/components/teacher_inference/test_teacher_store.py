@@ -4,10 +4,12 @@ import hashlib
 import json
 import multiprocessing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from teacher_inference.store import Store, encode, slug
 from teacher_inference.teacher import Answer
@@ -86,6 +88,53 @@ def test_whatever_else_is_in_the_file_is_skipped(tmp_path_factory: pytest.TempPa
     assert again.get(key(2)) == Answer("two")
     assert len(again) == 2
     again.close()
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Any order of buying, dying and coming back, against a dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scratch = TemporaryDirectory()
+        self.folder = Path(self.scratch.name)
+        self.store = opened(self.folder)
+        self.known: dict[str, Answer] = {}
+
+    @rule(records=st.lists(st.tuples(st.integers(0, 30).map(key), ANSWERS), max_size=4, unique_by=lambda pair: pair[0]))
+    def buy(self, records: list[tuple[str, Answer]]) -> None:
+        self.store.append(records)
+        self.store.sync()
+        for name, answer in records:
+            self.known.setdefault(name, answer)
+
+    @rule()
+    def reopen(self) -> None:
+        self.store.close()
+        self.store = opened(self.folder)
+
+    @rule(lost=st.integers(2, 300))  # a record that lacks its newline alone is whole
+    def die_while_writing(self, lost: int) -> None:
+        """A record of which the last bytes never reached the disk."""
+        record = encode(key(1000), Answer("x" * 400))
+        self.store.close()
+        with self.store.path.open("ab") as file:
+            file.write(record[:-lost])
+        self.store = opened(self.folder)
+
+    @invariant()
+    def holds_what_was_bought(self) -> None:
+        assert len(self.store) == len(self.known)
+        for name, answer in self.known.items():
+            assert name in self.store
+            assert self.store.get(name) == answer
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.scratch.cleanup()
+
+
+StoreMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=12, deadline=None)
+TestAnyOrder = StoreMachine.TestCase
 
 
 def test_of_two_answers_to_one_request_the_first_stays(tmp_path: Path) -> None:

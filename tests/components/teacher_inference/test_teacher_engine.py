@@ -1,0 +1,66 @@
+"""The engine on its own: what it does with outcomes, whoever they come from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from teacher_inference.engine import Engine
+from teacher_inference.health import Health
+from teacher_inference.limiter import Limiter, Window
+from teacher_inference.outcome import Outcome, Retry
+from teacher_inference.retry import Backoff
+from teacher_inference.teacher import Answer, Ask, Draws, Question
+from teacher_inference.usage import Meter
+
+
+class Work:
+    """Questions to take, and what became of them."""
+
+    def __init__(self, *names: str) -> None:
+        self.left = [Ask(name, Question([]), 0, Draws(Question([]))) for name in names]
+        self.answered: list[str] = []
+        self.failed: dict[str, str] = {}
+
+    def take(self) -> Ask | None:
+        return self.left.pop(0) if self.left else None
+
+    def write(self, answers: Sequence[tuple[Ask, Answer]]) -> None: ...
+
+    def sync(self) -> None: ...
+
+    def count(self, answers: Sequence[tuple[Ask, Answer]]) -> None:
+        for ask, _ in answers:
+            self.answered.append(ask.key)
+            if ask.key.endswith("?"):
+                self.left.append(Ask(ask.key.removesuffix("?"), ask.question, 1, ask.draws))
+
+    def fail(self, ask: Ask, reason: str) -> None:
+        self.failed[ask.key] = reason
+
+
+def run(work: Work, outcome: dict[str, Outcome], **settings: float) -> None:
+    async def send(ask: Ask) -> Outcome:
+        await asyncio.sleep(0)
+        return outcome.get(ask.key, Answer("yes"))
+
+    async def all_() -> None:
+        limiter, backoff = Limiter(Window(2)), Backoff(base=0.001, cap=0.001)
+        engine = Engine(send, lambda ask: 1, limiter, Health("url", 0.5), Meter(), work, backoff, **settings)
+        await engine.run(work)
+
+    asyncio.run(all_())
+
+
+def test_a_question_that_alone_is_too_much_is_given_up_while_others_are_answered() -> None:
+    """As where its tokens are more than a minute's quota: it would be refused for ever."""
+    work = Work("a", "big", "b")
+    run(work, {"big": Retry("429", wait=0.001, throttled=True)}, patience=0.1)
+    assert sorted(work.answered) == ["a", "b"]
+    assert work.failed == {"big": "429 for 0 min"}
+
+
+def test_what_an_answer_brings_is_asked_though_there_was_nothing_left() -> None:
+    work = Work("a??", "b")
+    run(work, {})
+    assert sorted(work.answered) == ["a", "a?", "a??", "b"]
