@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date
 
+from azure_distill.catalog.machines import gpus
 from azure_distill.catalog.models import students, teachers
 from azure_distill.errors import Problem, near
-from azure_distill.spec.job import GATE_CHECK, GATE_FIGURES, LABEL_TASKS, METRICS, DistillationJob
+from azure_distill.spec.job import GATE_CHECK, GATE_FIGURES, LABEL_TASKS, METRICS, Compute, DistillationJob
 from azure_distill.spec.problems import literal_secrets, locate
 
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
@@ -35,13 +36,10 @@ def check(job: DistillationJob, registered: frozenset[str] = frozenset()) -> lis
 
 
 def warnings(job: DistillationJob, today: date | None = None) -> list[str]:
-    """What may go wrong although the job is valid: retiring models, settings without effect."""
+    """What may go wrong although the job is valid: models that retire."""
     today = today or date.today()
     models = [teachers().get(job.teacher_model.name), students().get(job.student_model)]
-    found = [text for model in models if model and (text := model.retirement(today))]
-    if job.prompt_settings.enable_chain_of_thought and job.distillation.uses("label_logits"):
-        found.append("chain of thought gives no label probabilities: rows are learnt by cross-entropy only")
-    return found
+    return [text for model in models if model and (text := model.retirement(today))]
 
 
 def is_remote(path: str) -> bool:
@@ -82,8 +80,12 @@ def _teacher(job: DistillationJob) -> Iterator[Problem]:
     if not (known or teacher.endpoint or teacher.path or HUB_ID.match(teacher.name) or PYPI_ID.match(teacher.name)):
         hint = near(teacher.name, teachers()) or "give its endpoint: or its path:, or see `azure-distill models`"
         yield problem("name", f"unknown teacher {teacher.name!r}", hint)
-    if teacher.auth:
+    if teacher.key_vault:
         for field in ("api_key_env", "connection"):
+            if getattr(teacher, field):
+                yield problem(field, "names a key, and key_vault names another", "keep one")
+    if teacher.auth:
+        for field in ("api_key_env", "connection", "key_vault"):
             if getattr(teacher, field):
                 yield problem(field, f"names a key, and auth: {teacher.auth} says that there is none", "keep one")
     if not is_hosted(job) and teacher.adapt_on:
@@ -103,7 +105,7 @@ def _drawing(job: DistillationJob) -> Iterator[Problem]:
         return locate(job.source, ("teacher_model", "sampling", field), message, hint)
 
     temperature = sampling.temperature
-    if temperature is None and not softens(job):
+    if temperature is None and job.distillation.method == "response":
         temperature = job.hyperparameters.temperature
     if sampling.samples > 1 and temperature == 0:
         yield problem(
@@ -126,8 +128,7 @@ def is_hosted(job: DistillationJob) -> bool:
 
 def softens(job: DistillationJob) -> bool:
     """Whether the method has a temperature of its own; without one the job's is that of the teacher's sampling."""
-    chosen = job.distillation
-    return chosen.uses("label_logits") or (chosen.uses("logits") and is_hosted(job))
+    return job.distillation.uses("label_logits") or (job.distillation.uses("logits") and is_hosted(job))
 
 
 def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Problem]:
@@ -165,7 +166,7 @@ def _task(job: DistillationJob) -> Iterator[Problem]:
         yield locate(job.source, where, "there is none without enable_chain_of_thought or enable_chain_of_density")
     softness, sampled = job.hyperparameters.temperature, job.teacher_model.sampling.temperature
     if not softens(job) and sampled is None and softness is not None and softness > 2:
-        message = "is the temperature of the teacher's sampling; it is at most 2"
+        message = "is the temperature of the teacher's sampling with this method; it is at most 2"
         yield locate(job.source, ("hyperparameters", "temperature"), message)
     if job.prompt_settings.enable_chain_of_density and job.task_type != "summarization":
         yield locate(job.source, ("prompt_settings", "enable_chain_of_density"), "is for summarization only")
@@ -186,6 +187,9 @@ def _method(job: DistillationJob, registered: frozenset[str]) -> Iterator[Proble
     if chosen.uses("label_logits") and job.task_type not in LABEL_TASKS:
         message = f"label_logits needs a task with labels, {job.task_type} has none"
         yield problem(message, "use method: response, or logits")
+    if chosen.uses("label_logits") and job.prompt_settings.enable_chain_of_thought:
+        message = "label_logits needs an answer at once, not after a chain of thought"
+        yield problem(message, "leave out enable_chain_of_thought, or use method: response")
     if chosen.weight is not None and isinstance(chosen.method, dict):
         yield problem("is for one method; the shares of several stand in method", None, "weight")
     if chosen.divergence and not (chosen.uses("logits") and is_hosted(job)):
@@ -225,12 +229,26 @@ def _metrics(job: DistillationJob) -> Iterator[Problem]:
 
 def _compute(job: DistillationJob) -> Iterator[Problem]:
     for step, wanted in job.compute.items():
-        if wanted.compute in (None, SERVERLESS):
-            continue
-        for field in ("instance_type", "tier"):
-            if getattr(wanted, field):
-                message = f"is for serverless compute; the cluster {wanted.compute} has its own"
-                yield locate(job.source, ("compute", step, field), message, "leave it out, or leave out compute")
+        for field, message, hint in _machine_problems(wanted):
+            yield locate(job.source, ("compute", step, field), message, hint)
+
+
+def _machine_problems(wanted: Compute) -> Iterator[tuple[str, str, str]]:
+    """(field, what is wrong, what to do) of what no machine could be asked for."""
+    serverless = wanted.compute in (None, SERVERLESS)
+    for field in ("instance_type", "tier"):
+        if getattr(wanted, field) and not serverless:
+            message = f"is for serverless compute; the cluster {wanted.compute} has its own"
+            yield field, message, "leave it out, or leave out compute"
+    if wanted.client_id and wanted.identity != "managed":
+        yield "client_id", "names a managed identity, and identity is not managed", "set identity: managed"
+    if wanted.identity == "managed" and serverless and not wanted.client_id:
+        message = "serverless compute has no identity of its own"
+        yield "identity", message, "give the client_id of one that is assigned to the workspace, or identity: user"
+    there = gpus(wanted.instance_type) if wanted.instance_type else None
+    if there and wanted.processes_per_instance and wanted.processes_per_instance > there:
+        message = f"more processes than the {there} GPU{'s' * (there > 1)} of {wanted.instance_type}"
+        yield "processes_per_instance", message, "leave it out: one process a GPU"
 
 
 def _gate(job: DistillationJob) -> Iterator[Problem]:

@@ -68,7 +68,7 @@ def test_a_preset_names_every_linear_map_of_its_architecture(architecture: str, 
 
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1}
     config = AutoConfig.for_model(architecture, num_hidden_layers=1, vocab_size=16, pad_token_id=0, **sizes)
-    factory: Any = AutoModelForCausalLM
-    (layer,) = factory.from_config(config).get_decoder().layers
+    model: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    (layer,) = model.get_decoder().layers
     linear = {name.rpartition(".")[2] for name, module in layer.named_modules() if isinstance(module, torch.nn.Linear)}
     assert set(students()[student].preset["target_modules"]) == linear

@@ -132,27 +132,17 @@ def test_an_endpoint_is_asked_for_the_tokens_that_the_student_learns_from(rows: 
     assert "teacher_folder" not in plan.step("student_finetune").inputs
 
 
+FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
+
+
 @pytest.mark.parametrize(
     ("chosen", "expected"),
     [
-        (
-            {},
-            {
-                "learning_rate": 2e-4,
-                "lora_rank": 16,
-                "target_modules": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"],
-            },
-        ),
+        ({}, {"learning_rate": 2e-4, "lora_rank": 16, "target_modules": FUSED}),
         ({"lora_rank": 0}, {"learning_rate": 2e-5, "lora_rank": 0, "target_modules": None}),
         ({"lora_rank": 0, "learning_rate": 3e-4}, {"learning_rate": 3e-4, "target_modules": None}),
-        (
-            {"target_modules": ["o_proj"], "quantization": "4bit"},
-            {"target_modules": ["o_proj"], "quantization": "4bit"},
-        ),
-        (
-            {"learning_rate": 1e-3, "batch_size": 3, "num_epochs": 7},
-            {"learning_rate": 1e-3, "batch_size": 3, "num_epochs": 7},
-        ),
+        ({"target_modules": ["o_proj"], "quantization": "4bit"}, {}),
+        ({"learning_rate": 1e-3, "batch_size": 3, "num_epochs": 7}, {}),
     ],
 )
 def test_the_preset_fits_the_way_of_training_and_the_job_wins(
@@ -160,6 +150,7 @@ def test_the_preset_fits_the_way_of_training_and_the_job_wins(
 ) -> None:
     plan = build_plan(job(rows, student_model="phi-4-mini", hyperparameters=chosen), {})
     found = literal(plan.step("student_finetune"), "hyperparameters")
+    expected = chosen | expected
     assert {name: found.get(name) for name in expected} == expected
 
 
@@ -191,40 +182,61 @@ def test_a_catalog_teacher_is_asked_where_the_environment_says(rows: str) -> Non
     assert plan.step("teacher_inference").secrets == ("AZURE_DISTILL_TEACHER_API_KEY",)
 
 
-def test_how_answers_are_drawn_goes_to_the_teachers_step(rows: str) -> None:
-    plain = build_plan(job(rows), {}).step("teacher_inference")
-    assert literal(plain, "sampling") == {"max_tokens": 512}
-    sampling = {"samples": 4, "selection": "gold", "re_asks": 0, "temperature": 0.9}
-    teacher = {"name": "any", "endpoint": ENDPOINT, "sampling": sampling, "max_cost": 2.5, "constrain_labels": False}
-    teacher |= {"prices": {"input_per_million": 1, "output_per_million": 2}}
-    prompts = {"enable_chain_of_thought": True, "keep_rationale": True}
-    step = build_plan(job(rows, teacher_model=teacher, prompt_settings=prompts), {}).step("teacher_inference")
-    assert literal(step, "sampling") == sampling | {"max_tokens": 512}
-    assert literal(step, "limits")["max_cost"] == 2.5
-    assert literal(step, "endpoint")["constrain"] is False
-    assert literal(step, "task")["keep_rationale"] is True
-
-
-def test_claude_is_asked_by_its_own_api_unless_the_job_says_otherwise(rows: str) -> None:
-    teacher = {"name": "claude-haiku", "endpoint": "https://x.services.ai.azure.com/anthropic"}
-    endpoint = literal(build_plan(job(rows, teacher_model=teacher), {}).step("teacher_inference"), "endpoint")
-    assert (endpoint["api"], endpoint["model"]) == ("anthropic", "claude-haiku-4-5")
-    assert endpoint["prices"] == {"input_per_million": 1.0, "output_per_million": 5.0}
-    gateway = build_plan(job(rows, teacher_model=teacher | {"api": "openai"}), {}).step("teacher_inference")
-    assert literal(gateway, "endpoint")["api"] == "openai"
-
-
-def test_a_jobs_cap_can_be_replaced(rows: str) -> None:
-    whole = job(rows)
-    assert whole.capped(None) is whole
-    capped = whole.capped(1.5)
-    assert (capped.teacher_model.max_cost, capped.folder, capped.source) == (1.5, whole.folder, whole.source)
-
-
 def test_until_keeps_a_step_and_what_it_needs(rows: str) -> None:
     teacher = {"name": "smollm2-135m-instruct", "adapt_on": rows}
     plan = build_plan(job(rows, teacher_model=teacher, evaluation={"gold_baseline": True}), {}).until("gold_finetune")
     assert [step.name for step in plan.steps] == ["prepare_data", "gold_finetune"]
+
+
+def environments(plan: Plan) -> dict[str, str]:
+    return {step.name: str(step.environment).split("-")[-1].removesuffix("@latest") for step in plan.steps}
+
+
+def test_steps_that_load_large_models_run_among_gpu_libraries(rows: str) -> None:
+    cpu = {"prepare_data": "cpu", "teacher_inference": "cpu", "student_finetune": "cpu", "evaluation": "cpu"}
+    gpu = {"student_finetune": "gpu", "evaluation": "gpu"}
+    assert environments(build_plan(job(rows), {})) == cpu
+    assert environments(build_plan(job(rows, student_model="phi-4-mini"), {})) == cpu | gpu
+    assert environments(build_plan(job(rows, student_model="some/student"), {})) == cpu | gpu
+    hosted = build_plan(job(rows, teacher_model="some/teacher"), {})
+    assert environments(hosted) == cpu | {"teacher_inference": "gpu", "evaluation": "gpu"}
+    small = {"name": "smollm2-135m-instruct", "adapt_on": rows}
+    assert set(environments(build_plan(job(rows, teacher_model=small), {})).values()) == {"cpu"}
+
+
+def test_the_machine_and_the_job_have_the_last_word_on_the_environment(rows: str) -> None:
+    large = {"default": {"instance_type": "Standard_NC6s_v9"}}
+    found = environments(build_plan(job(rows, compute=large), {}))
+    assert found == {"prepare_data": "cpu", "teacher_inference": "cpu", "student_finetune": "gpu", "evaluation": "gpu"}
+    said = {"student_finetune": {"instance_type": "Standard_E4ds_v5"}, "evaluation": {"environment": "cpu"}}
+    assert set(environments(build_plan(job(rows, student_model="phi-4-mini", compute=said), {})).values()) == {"cpu"}
+
+
+def test_compute_for_a_step_that_is_not_there_is_told(rows: str) -> None:
+    idle = {"default": {"timeout": 60}, "gold_finetune": {"timeout": 60}}
+    assert build_plan(job(rows, compute=idle), {}).warnings[-1].startswith("compute.gold_finetune is for a step")
+
+
+def test_a_secret_of_a_vault_goes_by_its_address(rows: str) -> None:
+    secret = "https://safe.vault.azure.net/secrets/teacher-key"
+    teacher = {"name": "any", "endpoint": ENDPOINT, "key_vault": secret}
+    asked = build_plan(job(rows, teacher_model=teacher), {}).step("teacher_inference")
+    assert literal(asked, "endpoint")["auth"] == {"kind": "key_vault", "url": secret}
+    assert asked.secrets == ()
+    with pytest.raises(InvalidJob, match="says that there is none"):
+        build_plan(job(rows, teacher_model=teacher | {"auth": "entra"}), {})
+    for wrong in ("https://safe.example/secrets/x", "http://safe.vault.azure.net/secrets/x", "teacher-key"):
+        with pytest.raises(InvalidJob, match="address of a secret"):
+            job(rows, teacher_model=teacher | {"key_vault": wrong})
+
+
+def test_answers_are_kept_in_a_datastore_only(rows: str) -> None:
+    place = "azureml://datastores/shared/paths/answers/"
+    teacher = {"name": "any", "endpoint": ENDPOINT, "auth": "none"}
+    plan = build_plan(job(rows, teacher_model=teacher | {"answers": place}), {})
+    assert {step.name: dict(step.kept) for step in plan.steps if step.kept} == {"teacher_inference": {"answers": place}}
+    with pytest.raises(InvalidJob, match="folder of a datastore"):
+        job(rows, teacher_model=teacher | {"answers": "./answers"})
 
 
 def rendered(plan: Plan) -> dict[str, str]:

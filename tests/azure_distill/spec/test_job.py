@@ -228,25 +228,42 @@ def test_a_cluster_has_a_size_and_tier_of_its_own(folder: Path) -> None:
     assert problems(folder, text) == []
 
 
-@pytest.mark.parametrize("wrong", ["shm_size: 16", "shm_size: lots", "identity: mine", "instance_count: 0", "gpus: 2"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "shm_size: 16",
+        "shm_size: lots",
+        "identity: mine",
+        "identity: managed",
+        "client_id: 6f1c0f5e-2f0a-4a38-9d0b-0d5d4f4f7a11",
+        "client_id: me, identity: managed",
+        "instance_count: 0",
+        "timeout: soon",
+        "tier: premium",
+        "tier: spot, compute: gpu",
+        "environment: tpu",
+        "processes_per_instance: 3, instance_type: Standard_NC80adis_H100_v5",
+        "gpus: 2",
+    ],
+)
 def test_nonsense_about_compute_is_refused(folder: Path, wrong: str) -> None:
     (problem,) = problems(folder, VALID + f"compute: {{student_finetune: {{{wrong}}}}}\n")
     assert problem.field == f"compute.student_finetune.{wrong.partition(':')[0]}"
 
 
-ASKED = "teacher_model: {name: mine, endpoint: 'https://x.test/v1'}"
-AT_HAND = "teacher_model: smollm2-135m-instruct"
+ENDPOINT = "teacher_model: {name: mine, endpoint: 'https://x.test/v1'}"
+HOSTED = "teacher_model: smollm2-135m-instruct"
 
 
 @pytest.mark.parametrize(
     ("teacher", "lines", "messages"),
     [
-        (ASKED, "distillation: {method: logits}", []),
-        (AT_HAND, "distillation: {method: {response: 1, logits: 2}, temperature: 2, divergence: jsd, ramp: .2}", []),
-        (ASKED, "distillation: {method: logits, temperature: 2}", ["must be 1 for the logits of an endpoint"]),
-        (ASKED, "distillation: {method: logits, divergence: jsd}", ["is for the logits of a hosted teacher"]),
+        (ENDPOINT, "distillation: {method: logits}", []),
+        (HOSTED, "distillation: {method: {response: 1, logits: 2}, temperature: 2, divergence: jsd, ramp: .2}", []),
+        (ENDPOINT, "distillation: {method: logits, temperature: 2}", ["must be 1 for the logits of an endpoint"]),
+        (ENDPOINT, "distillation: {method: logits, divergence: jsd}", ["is for the logits of a hosted teacher"]),
         (
-            AT_HAND,
+            HOSTED,
             "distillation: {method: logits}\nprompt_settings: {enable_chain_of_thought: true}",
             ["logits teaches the teacher's own words"],
         ),

@@ -1,4 +1,4 @@
-"""Prompts and answers reach a model in the format that it was trained on (chat_formats.json says whence)."""
+"""Prompts and answers reach a model in the format that it was trained on; chat_formats.json says where that is from."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def test_the_answers_of_several_teachers_are_weighed_together(bench: Bench) -> N
     task, meter = load_task(json.dumps(TOPICS)), Meter()
     judge, sampling = Judge(task, "none"), Sampling(temperature=0.7)
     with LoopbackTeacher(lambda body: "tech") as one, LoopbackTeacher(lambda body: "sport") as two:
-        sources = list[Source]()
+        sources: list[Source] = []
         for server in (one, one, two, two, two):
             settings = EndpointSettings(server.url, "teacher")
             teacher = EndpointTeacher(settings, replace(sampling, seed=len(sources)), Limits(), meter, backoff=QUICK)
