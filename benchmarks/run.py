@@ -158,9 +158,9 @@ def training_section() -> str:
             f"| {found[name]['over_trainer']:.2f}× | {found[name]['over_sft']:.2f}× |"
         )
     return (
-        "## Training\n\nTokens of prompts and answers a second of the processor, padding not counted, over a whole `train()` in "
-        f"{found['dtype']} with {found['threads']} threads at a load of {found['load']}. Rows of 20 to 256 tokens, a "
-        "quarter of them the answer; batches of 8.\n\n" + "\n".join(rows)
+        "## Training\n\nTokens of prompts and answers a second of the processor, padding not counted, over a whole "
+        f"`train()` in {found['dtype']} with {found['threads']} threads at a load of {found['load']}. Rows of 20 to "
+        "256 tokens, a quarter of them the answer; batches of 8.\n\n" + "\n".join(rows)
     )
 
 

@@ -2,10 +2,11 @@
 
     python benchmarks/training.py [--rounds 2] [--only tiny smollm2]
 
-Same weights, rows, batch size, optimizer and precision for all; a rate is tokens of prompts and answers (no padding)
-a second of the processor (all threads), which the machine's other work hardly moves, over a whole `train()`.  Rows have 20 to 256 tokens, log-uniform, a quarter of them the answer, which alone
-is trained.  Trainer groups rows by length; SFTTrainer is given token ids and masks, so that nobody tokenises.
-Rounds take turns and each contender's fastest counts.
+Same weights, rows, batch size, optimizer and precision for all.  A rate is tokens of prompts and answers, without
+padding, over a whole `train()`, a second of the processor (of all threads): the machine's other work hardly moves it.
+Rows have 20 to 256 tokens, log-uniform, a quarter of them the answer, which alone is trained.  Trainer groups rows by
+length; SFTTrainer is given token ids and masks, so that nobody tokenises.  Rounds take turns and each contender's
+fastest counts.
 """
 
 from __future__ import annotations
