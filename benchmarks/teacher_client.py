@@ -1,10 +1,10 @@
-"""What the teacher's client costs beside bare aiohttp and the openai SDK: prints one JSON object.
+"""What the teacher's client costs and how it bears a misbehaving endpoint: prints one JSON object.
 
-    python benchmarks/teacher_client.py [--requests 4000] [--concurrency 128] [--latency 0.1]
+    python benchmarks/teacher_client.py [--requests 4000] [--concurrency 128] [--peers PYTHON]
 
-All three ask the same loopback server, a process of its own that answers after `--latency` seconds.  "component" is a
-whole run of `teacher_inference`: reading rows, request keys, limiter, every answer flushed to disk, writing responses.
-Ratios mean more than numbers: server and client share this machine.
+All clients ask the same loopback server, a process of its own that answers after 100 ms.  "component" is a whole run of
+`teacher_inference`: reading rows, request keys, limiter, every answer flushed to disk, writing responses.  Ratios mean
+more than numbers: server and client share this machine.
 """
 
 from __future__ import annotations
@@ -12,15 +12,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import hashlib
 import json
 import multiprocessing
 import resource
+import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 COMPONENTS = Path(__file__).resolve().parent.parent / "components"
 sys.path[:0] = [str(COMPONENTS / "teacher_inference"), str(COMPONENTS)]
@@ -35,31 +40,83 @@ ANSWER = json.dumps(
         "usage": {"prompt_tokens": 50, "completion_tokens": 2, "total_tokens": 52},
     }
 ).encode()
-RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(ANSWER) + ANSWER
+LATENCY = 0.1
+CASES = ("clients", "hidden_limit", "first_fails")
+Client = Callable[[str, int, int], None]
+
+
+def http(body: bytes, status: str = "200 OK") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+RESPONSE = http(ANSWER)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=4000)
     parser.add_argument("--concurrency", type=int, default=128)
-    parser.add_argument("--latency", type=float, default=0.1)
+    parser.add_argument("--only", nargs="+", choices=CASES, default=CASES)
+    parser.add_argument("--peers", help="the python of an environment with the extra bench-peers")
     given = parser.parse_args()
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    server = multiprocessing.Process(target=serve, args=(given.latency, sender), daemon=True)
-    server.start()
-    url = f"http://127.0.0.1:{receiver.recv()}/v1"
-    clients: dict[str, Callable[[str, int, int], None]] = {
-        "aiohttp": bare, "component": component, "openai": sdk
-    }  # fmt: skip
+    found: dict[str, Any] = {}
     with contextlib.redirect_stdout(sys.stderr):  # the component tells its progress
-        found = {name: measured(client, url, given.requests, given.concurrency) for name, client in clients.items()}
-    server.terminate()
-    ratios = {
-        f"component_to_{name}_rps": round(found["component"]["rps"] / found[name]["rps"], 2)
-        for name in ("aiohttp", "openai")
+        if "clients" in given.only:
+            found |= clients(given.requests, given.concurrency, given.peers)
+        if "hidden_limit" in given.only:
+            found["hidden_limit"] = hidden_limit()
+        if "first_fails" in given.only:
+            found["first_fails"] = first_fails()
+    print(json.dumps(found))
+
+
+def clients(requests: int, concurrency: int, peers: str | None) -> dict[str, Any]:
+    """Every client against an endpoint without faults."""
+    ours: dict[str, Client] = {"aiohttp": bare, "component": component, "openai": sdk}
+    with Server(Behaviour()) as server:
+        found: dict[str, Any] = {
+            name: measured(client, server.url, requests, concurrency) for name, client in ours.items()
+        }
+        for name in ("curator", "distilabel"):
+            found[name] = peer(peers, name, server.url, min(requests, 1000), concurrency)
+    component_, aiohttp_ = found["component"], found["aiohttp"]
+    return {
+        "requests": requests,
+        "concurrency": concurrency,
+        "ideal_rps": concurrency / LATENCY,
+        "clients": found,
+        "component_to_aiohttp_rps": round(component_["rps"] / aiohttp_["rps"], 2),
+        "component_to_openai_rps": round(component_["rps"] / found["openai"]["rps"], 2),
+        "cpu_ms_more_than_aiohttp": round(component_["cpu_ms"] - aiohttp_["cpu_ms"], 3),
     }
-    ideal = given.concurrency / given.latency
-    print(json.dumps({"requests": given.requests, "ideal_rps": ideal, **found, **ratios}))
+
+
+def hidden_limit(requests: int = 3000, limit: int = 20, warm_up: int = 500) -> dict[str, float]:
+    """How much of a capacity that nobody tells is used, and how often it is overstepped once it is known."""
+    with Server(Behaviour(capacity=limit)) as server:
+        component(server.url, requests, 64)
+        times, refused = server.seen()["answers"], server.seen()["refusals"]
+    steady, start = len(times) - warm_up, times[warm_up - 1]
+    late = sum(at > start for at in refused)
+    return {
+        "limit": limit,
+        "warm_up": warm_up,
+        "share_of_capacity": round(steady / (times[-1] - start) / (limit / LATENCY), 3),
+        "refused_share": round(late / (late + steady), 4),
+        "refused_before": len(refused) - late,
+    }
+
+
+def first_fails(requests: int = 2000, concurrency: int = 64) -> dict[str, float]:
+    """Each request is refused once, after the time that an answer takes: two round trips a request at best."""
+    with Server(Behaviour(fails_first=True)) as server:
+        component(server.url, concurrency, concurrency)  # imports
+        started = time.perf_counter()
+        component(server.url, requests, concurrency)
+        seconds = time.perf_counter() - started
+    ideal = 2 * LATENCY * requests / concurrency
+    return {"seconds": round(seconds, 2), "ideal_seconds": ideal, "to_ideal_time": round(seconds / ideal, 2)}
 
 
 def measured(client: Callable[[str, int, int], None], url: str, requests: int, concurrency: int) -> dict[str, float]:
@@ -84,31 +141,40 @@ def timed(
 
 
 def component(url: str, requests: int, concurrency: int) -> None:
-    from shared.tasks import load_task
-    from teacher_inference.endpoint import EndpointTeacher
-    from teacher_inference.judge import Judge
-    from teacher_inference.questions import Questions
-    from teacher_inference.runner import Runner
-    from teacher_inference.selection import Policy
-    from teacher_inference.settings import EndpointSettings, Limits, Sampling
-    from teacher_inference.source import Source
-    from teacher_inference.store import Store
-    from teacher_inference.usage import Meter
-
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        with (folder / "train.jsonl").open("w") as file:
-            file.writelines(
-                json.dumps({"id": f"r{number}", "messages": [message(number)], "reference": None}) + "\n"
-                for number in range(requests)
-            )
-        meter, task = Meter(), load_task('{"type": "conversation"}')
-        limits, judge = Limits(max_concurrency=concurrency), Judge(task, "none")
-        teacher = EndpointTeacher(EndpointSettings(url, "teacher"), Sampling(), limits, meter)
-        store = Store(folder / "answers", teacher.name, teacher.origin)
-        source = Source(teacher, store, judge, meter)
-        Runner(Questions(folder, task), [source], Policy(), judge).run(folder / "responses")
-        store.close()
+        write_rows(Path(scratch), requests)
+        run_component(url, Path(scratch), concurrency)
+
+
+def write_rows(folder: Path, count: int, words: int = 0) -> None:
+    """Questions, each longer by `words` words than it need be."""
+    with (folder / "train.jsonl").open("w") as file:
+        for number in range(count):
+            content = prompt(number) + " more" * words
+            row = {"id": f"r{number}", "messages": [{"role": "user", "content": content}], "reference": None}
+            file.write(json.dumps(row) + "\n")
+
+
+def run_component(url: str, folder: Path, concurrency: int) -> None:
+    from teacher_inference.main import main as run
+
+    arguments = {"data": folder, "responses": folder / "responses", "answers": folder / "answers"}
+    arguments |= {"task": '{"type": "conversation"}', "limits": json.dumps({"max_concurrency": concurrency})}
+    arguments |= {"endpoint": json.dumps({"url": url, "model": "teacher", "auth": {"kind": "none"}})}
+    run([f"--{name}={value}" for name, value in arguments.items()])
+
+
+def peer(python: str | None, name: str, url: str, requests: int, concurrency: int) -> dict[str, float] | str:
+    """A peer in an environment of its own (benchmarks/teacher_peers.py); why not, where it is not there."""
+    if python is None:
+        return "not measured: no --peers"
+    script = Path(__file__).with_name("teacher_peers.py")
+    command = [python, str(script), name, url, str(requests), str(concurrency)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return f"not measured: {(done.stderr.strip().splitlines() or ['failed'])[-1][:100]}"
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def bare(url: str, requests: int, concurrency: int) -> None:
@@ -162,11 +228,54 @@ def message(number: int) -> dict[str, str]:
     return {"role": "user", "content": prompt(number)}
 
 
-class Connected(asyncio.Protocol):
-    """One connection of the server: each whole request is answered after the latency."""
+@dataclass(frozen=True)
+class Behaviour:
+    """How the endpoint treats requests; above `capacity` in flight it answers 429 at once."""
 
-    def __init__(self, latency: float) -> None:
-        self.latency, self.buffer = latency, b""
+    latency: float = LATENCY
+    capacity: int | None = None
+    fails_first: bool = False
+
+
+class Endpoint:
+    """What the server has seen."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self.in_flight = 0
+        self.bodies: set[bytes] = set()
+        self.requests = 0
+        self.answers: list[float] = []
+        self.refusals: list[float] = []
+
+    def reply(self, body: bytes) -> tuple[float, bytes]:
+        """(seconds to wait, response)"""
+        if not body:
+            seen = {"requests": self.requests, "distinct": len(self.bodies)}
+            return 0.0, http(json.dumps({**seen, "answers": self.answers, "refusals": self.refusals}).encode())
+        self.requests += 1
+        if self.behaviour.capacity is not None and self.in_flight >= self.behaviour.capacity:
+            self.refusals.append(time.monotonic())
+            return 0.0, http(b"{}", "429 Too Many Requests\r\nRetry-After: 1")
+        digest = hashlib.sha256(body).digest()
+        known = digest in self.bodies
+        self.bodies.add(digest)
+        if self.behaviour.fails_first and not known:
+            return self.behaviour.latency, http(b"{}", "503 Service Unavailable")
+        self.in_flight += 1
+        return self.behaviour.latency, RESPONSE
+
+    def sent(self, response: bytes) -> None:
+        if response is RESPONSE:
+            self.in_flight -= 1
+            self.answers.append(time.monotonic())
+
+
+class Connected(asyncio.Protocol):
+    """One connection of the server."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint, self.buffer = endpoint, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -177,16 +286,47 @@ class Connected(asyncio.Protocol):
         head, found, body = self.buffer.partition(b"\r\n\r\n")
         if not found:
             return
-        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+        told = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
+        length = int(told) if told else 0
         if len(body) >= length:
             self.buffer = body[length:]
-            asyncio.get_running_loop().call_later(self.latency, self.transport.write, RESPONSE)
+            wait, response = self.endpoint.reply(body[:length])
+            asyncio.get_running_loop().call_later(wait, self._send, response)
+
+    def _send(self, response: bytes) -> None:
+        self.endpoint.sent(response)
+        self.transport.write(response)
 
 
-def serve(latency: float, ready: Connection) -> None:
+class Server:
+    """The endpoint in a process of its own."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        self.process = multiprocessing.Process(target=serve, args=(behaviour, sender), daemon=True)
+        self.process.start()
+        self.url = f"http://127.0.0.1:{receiver.recv()}/v1"
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.join()
+
+    def seen(self) -> dict[str, Any]:
+        """`requests`, `distinct` ones of them; when it gave `answers` and `refusals`."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.url) as response:
+            found: dict[str, Any] = json.loads(response.read())
+        return found
+
+
+def serve(behaviour: Behaviour, ready: Connection) -> None:
     async def run() -> None:
+        endpoint = Endpoint(behaviour)
         server = await asyncio.get_running_loop().create_server(
-            lambda: Connected(latency), "127.0.0.1", 0, backlog=1024
+            lambda: Connected(endpoint), "127.0.0.1", 0, backlog=1024
         )
         ready.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()

@@ -82,6 +82,11 @@ class Component:
         """Outputs that live outside of runs and are shared by all of them."""
         return frozenset(name.strip() for name in self.tags.get("kept_outputs", "").split(",") if name.strip())
 
+    @property
+    def distribution(self) -> str | None:
+        """How its command may run as several processes, `pytorch`: each finds its rank in the environment."""
+        return self.tags.get("distribution")
+
 
 def builtin_components() -> dict[str, Component]:
     """The components that come with the client, by folder name."""
@@ -163,6 +168,8 @@ class _Reader:
             is_deterministic=document.get("is_deterministic", True) is not False,
             line=self.lines.get(("command",)),
         )
+        if component.distribution not in (None, "pytorch"):
+            self.bad(("tags", "distribution"), f"is {component.distribution!r}; only pytorch is known")
         for name in sorted(component.kept_outputs - outputs.keys()):
             self.bad(("tags", "kept_outputs"), f"names {name}, which is no output")
         return component

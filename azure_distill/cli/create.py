@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from azure_distill.cli.options import job_argument, json_option, local_client
+from azure_distill.cli.options import job_argument, json_option
 
 if TYPE_CHECKING:
     from azure_distill.errors import Problem
-    from azure_distill.plan.estimate import Estimate
     from azure_distill.plan.plan import Plan
 
 TASKS = ("nli", "conversation", "nlu_qa", "math", "summarization", "classification")
+SHOWN_PROMPTS = 3
 
 
 @click.command("init")
@@ -79,30 +79,39 @@ def find_problems(job: str) -> tuple[list[Problem], list[str]]:
 @job_argument
 @json_option
 def plan_command(job: str, as_json: bool) -> None:
-    """Show the steps that JOB would run, and where each input comes from."""
-    from azure_distill.cli.render import print_json
+    """Show the steps that JOB would run, what asking the teacher will take, and the first three prompts.
+
+    Sends nothing. The prompts are whole with --json.
+    """
+    from azure_distill.cli.asked import estimate_lines, prompts_shown
+    from azure_distill.cli.render import console, print_json
+    from azure_distill.client import DistillClient
+    from azure_distill.local.backend import LocalBackend
+    from azure_distill.local.preview import NoPreview, preview
     from azure_distill.plan.estimate import estimate
     from azure_distill.spec.job import DistillationJob
 
-    plan = local_client().jobs.plan(DistillationJob.from_file(job))
-    expected = estimate(plan)
+    backend = LocalBackend()
+    plan = DistillClient(backend).jobs.plan(DistillationJob.from_file(job))
+    try:
+        asked = preview(plan, backend.home, SHOWN_PROMPTS)
+        expected, prompts, reason = estimate(plan, asked), asked["prompts"], None
+    except NoPreview as unknown:
+        expected, prompts, reason = None, [], str(unknown)
     if as_json:
-        print_json(plan.to_json() | {"estimate": expected.to_json() if expected else None})
+        told = {"estimate": expected and expected.to_json(), "prompts": prompts, "no_estimate": reason}
+        print_json(plan.to_json() | told)
         return
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
     show_plan(plan)
-    if expected:
-        click.echo(f"\n{estimate_text(expected)}")
-
-
-def estimate_text(expected: Estimate) -> str:
-    """One line: what the teacher will be asked at most."""
-    line = (
-        f"The teacher is asked at most {expected.requests:,} times: about {expected.prompt_tokens:,} tokens of "
-        f"questions and at most {expected.completion_tokens:,} of answers"
-    )
-    return f"{line}, {expected.cost:,.2f} US dollars." if expected.cost is not None else f"{line}."
+    if expected is None:
+        click.echo(f"\nNo estimate: {reason}.")
+        return
+    for panel in prompts_shown(prompts):
+        console().print(panel)
+    for line in estimate_lines(expected):
+        click.echo(line)
 
 
 def show_plan(plan: Plan) -> None:

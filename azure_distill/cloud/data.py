@@ -10,6 +10,8 @@ from pathlib import Path
 
 from azure_distill.assets.component import FOLDERS, Port
 from azure_distill.cloud.failures import translated
+from azure_distill.cloud.register import reference
+from azure_distill.cloud.registries import connect_registry
 from azure_distill.cloud.session import Session
 from azure_distill.errors import InvalidJob, NotFound, Problem
 from azure_distill.plan.plan import DataPath, DataUri, Plan
@@ -17,6 +19,7 @@ from azure_distill.plan.plan import DataPath, DataUri, Plan
 NAME = "azure-distill-data"
 DIGITS = 20  # of a version made from content: 80 bits
 WORKERS = 8
+REGISTRY = re.compile(r"azureml://registries/([\w.-]+)/models/([\w.-]+)/(?:versions/([\w.-]+)|labels/latest)")
 ASSET = re.compile(r"azureml:(?!//)([\w.-]+)(?::([\w.-]+)|@latest)")
 
 Where = DataPath | DataUri
@@ -44,11 +47,14 @@ class DataAssets:
     def _reference(self, where: Where, place: str, port: Port) -> str | Problem:
         if isinstance(where, DataPath):
             return self._uploaded(where.path, port)
-        if match := ASSET.fullmatch(where.uri):
-            try:
+        try:
+            if match := ASSET.fullmatch(where.uri):
                 return self._asset(match.group(1), match.group(2))
-            except NotFound:
-                return Problem(f"there is no data asset or model {where.uri} in the workspace", field=place)
+            if match := REGISTRY.fullmatch(where.uri):
+                return self._of_registry(*match.groups())
+        except NotFound:
+            there = "in the workspace" if match and match.re is ASSET else "in that registry"
+            return Problem(f"there is no data asset or model {where.uri} {there}", field=place)
         return where.uri
 
     def _uploaded(self, path: Path, port: Port) -> str:
@@ -80,6 +86,13 @@ class DataAssets:
             except ResourceNotFoundError:
                 return str(ml.models.get(name, version, label).path)
             return f"azureml:{name}:{found.version}"
+
+    def _of_registry(self, registry: str, name: str, version: str | None) -> str:
+        """A registry's model by its version: a job takes no label."""
+        models = connect_registry(registry, self._session.credential).models
+        with translated(f"look up the model {name} of the registry {registry}"):
+            found = models.get(name, version, None if version else "latest")
+        return reference("model", name, str(found.version), registry)
 
 
 def content_version(path: Path) -> str:

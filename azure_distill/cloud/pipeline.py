@@ -6,11 +6,14 @@ import importlib.metadata
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from azure_distill.assets.bindings import text, unsafe
-from azure_distill.cloud.compute import SERVERLESS, compute_problems, place
+from azure_distill.assets.component import Component
+from azure_distill.cloud.compute import SERVERLESS, compute_problems, environment, place
 from azure_distill.cloud.data import Where
+from azure_distill.cloud.register import Variant, variant
 from azure_distill.errors import Problem
 from azure_distill.plan.lineage import lineage
 from azure_distill.plan.plan import DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
@@ -48,11 +51,16 @@ def _unreachable_key(step: Step, variable: str) -> Problem:
     message = f"a job in Azure cannot read {variable}, a variable of this machine"
     if step.name != "teacher_inference":
         return Problem(message, field="evaluation.judge.api_key_env", hint="judge here, with `azure-distill run`")
-    hint = "add `connection: NAME`, a connection of the workspace that holds the key, or use auth: entra; "
+    hint = "add `connection: NAME`, a connection of the workspace that holds the key, or use key_vault or auth: entra; "
     return Problem(message, field="teacher_model.api_key_env", hint=hint + "see docs/azure.md")
 
 
-def make_pipeline(plan: Plan, name: str, components: Mapping[str, str], data: Mapping[Where, str]) -> PipelineJob:
+def placed(step: Step) -> Component:
+    """The step's component in the environment that the plan has chosen for it."""
+    return replace(step.component, environment=environment(step))
+
+
+def make_pipeline(plan: Plan, name: str, components: Mapping[Variant, str], data: Mapping[Where, str]) -> PipelineJob:
     """The job; `components` and `data` are the references under which the workspace knows them."""
     from azure.ai.ml.entities import PipelineJob, PipelineJobSettings
 
@@ -63,7 +71,7 @@ def make_pipeline(plan: Plan, name: str, components: Mapping[str, str], data: Ma
         experiment_name=plan.job.get("experiment_name") or EXPERIMENT,
         tags=tags(plan),
         properties={LINEAGE: json.dumps(_lineage(plan), ensure_ascii=False)},
-        jobs={step.name: _node(step, components[step.component.name], data) for step in plan.steps},
+        jobs={step.name: _node(step, components[variant(placed(step))], data) for step in plan.steps},
         settings=PipelineJobSettings(default_compute=SERVERLESS),
     )
 
@@ -91,7 +99,7 @@ def _node(step: Step, reference: str, data: Mapping[Where, str]) -> Command:
     outputs = {}
     for port in sorted(step.component.kept_outputs):
         declared = step.component.outputs[port]
-        outputs[port] = Output(type=declared.type, mode=declared.mode, path=f"{KEPT}{port}/")
+        outputs[port] = Output(type=declared.type, mode=declared.mode, path=step.kept.get(port, f"{KEPT}{port}/"))
     node = Command(component=reference, display_name=step.name, inputs=inputs, outputs=outputs)
     place(node, step)
     return node

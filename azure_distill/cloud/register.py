@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DIGITS = 20  # of a version: 80 bits
 WORKERS = 8
 CONFLICT = 409
+Variant = tuple[str, str]
+"""A component's name and environment: one plan may run the same component in several environments."""
 NAMED = re.compile(r"azureml:([\w.-]+)@latest")
 
 
@@ -67,6 +69,10 @@ def reference(kind: str, name: str, version: str, registry: str | None) -> str:
     return f"azureml://registries/{registry}/{kind}s/{name}/versions/{version}"
 
 
+def variant(component: Component) -> Variant:
+    return component.name, component.environment
+
+
 def environment_version(environment: Environment) -> str:
     return environment.hash[:DIGITS]
 
@@ -96,15 +102,15 @@ class Registrar:
         self._ml, self._registry = ml, registry
 
     def components(self, components: Iterable[Component], *, environments: bool = False) -> list[Registered]:
-        """Every component, and the environments of those that are new; one request for what is there already.
+        """The environments of components that are new, then every component; one request for what is there already.
 
         With `environments` also those of components that are there.
         """
         known = builtin_environments()
-        wanted = {component.name: versioned(component, known) for component in components}
+        wanted = {variant(component): versioned(component, known) for component in components}
         with ThreadPoolExecutor(WORKERS) as pool:
             there = dict(zip(wanted, pool.map(self._has_component, wanted.values()), strict=True))
-        missing = [item for name, item in wanted.items() if not there[name]]
+        missing = [item for key, item in wanted.items() if not there[key]]
         needed = {
             item.environment.name: item.environment
             for item in (wanted.values() if environments else missing)
@@ -114,8 +120,8 @@ class Registrar:
         with quiet():
             for item in missing:
                 self._create(item)
-        for name, item in wanted.items():
-            found.append(Registered("component", name, item.version, not there[name], self._registry))
+        for (name, where), item in wanted.items():
+            found.append(Registered("component", name, item.version, not there[name, where], self._registry))
         return found
 
     def environment(self, environment: Environment) -> Registered:

@@ -31,7 +31,7 @@ def check_plan(plan: Plan, home: Home) -> None:
 
 def ignored(plan: Plan) -> list[str]:
     """What the plan says that only matters in the cloud, one line for all of it."""
-    found = [f"{step.name}.{key}" for step in plan.steps for key in step.resources]
+    found = [f"{step.name}.{key}" for step in plan.steps for key in (*step.resources, *step.kept)]
     return [f"ignored on this machine: {', '.join(found)}"] if found else []
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from azure_distill.assets.component import Component, builtin_components
 from azure_distill.catalog.models import CatalogModel, students, teachers
 from azure_distill.errors import InvalidJob
+from azure_distill.plan import machine
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
 from azure_distill.spec.checks import TEACHER, check, is_hosted, is_remote, softens, warnings
-from azure_distill.spec.job import DistillationJob, Hyperparameters
+from azure_distill.spec.job import Compute, DistillationJob, Hyperparameters
 from azure_distill.spec.problems import locate
 
 ENDPOINT_VARIABLE = "AZURE_DISTILL_TEACHER_ENDPOINT"
@@ -110,10 +111,14 @@ class _Builder:
         steps.append(self._student_finetune())
         steps.append(self._evaluation())
         name = self.job.name or self.job.task_type
-        return Plan(name, self._job_json(), tuple(steps), tuple(warnings(self.job)))
+        return Plan(name, self._job_json(), tuple(steps), (*warnings(self.job), *self._idle_compute(steps)))
 
     def _job_json(self) -> dict[str, Any]:
         return self.job.model_dump(mode="json", exclude_defaults=True)
+
+    def _idle_compute(self, steps: list[Step]) -> list[str]:
+        there = {"default", *(step.name for step in steps)}
+        return [f"compute.{name} is for a step that this job does not have" for name in self.job.compute.keys() - there]
 
     def _step(
         self,
@@ -122,11 +127,35 @@ class _Builder:
         inputs: Mapping[str, Binding | None],
         secrets: tuple[str, ...] = (),
         connections: Mapping[str, str] | None = None,
+        loads: int | None = 0,
     ) -> Step:
-        compute = self.job.compute.get(name) or self.job.compute.get("default")  # type: ignore[call-overload]
-        resources = compute.model_dump(exclude_none=True) if compute else {}
+        """`loads` is the size in parameters of the largest model that the step loads; None where it is not known."""
+        compute = self.job.compute.get(name) or self.job.compute.get("default") or Compute()  # type: ignore[call-overload]
         bound = {port: binding for port, binding in inputs.items() if binding is not None}
-        return Step(name, self.components[component], bound, resources, secrets, connections or {})
+        answers = self.job.teacher_model.answers if name == "teacher_inference" else None
+        return Step(
+            name,
+            self.components[component],
+            bound,
+            machine.resources(compute, self.components[component]),
+            secrets,
+            connections or {},
+            machine.environment(compute, loads),
+            {"answers": answers} if answers else {},
+        )
+
+    def _teacher_size(self) -> int | None:
+        """Parameters of the teacher that a step hosts; 0 where it is asked at an endpoint."""
+        if not self.hosted:
+            return 0
+        known = teachers().get(self.job.teacher_model.name)
+        return known.parameters if known and self.job.teacher_model.name not in self.registered else None
+
+    def _student_size(self) -> int | None:
+        known = students().get(self.job.student_model)
+        if known is None or self.job.student_model in self.registered:
+            return None
+        return 1 if known.recipe else known.parameters
 
     def _data(self, path: str | None) -> Binding | None:
         if path is None:
@@ -164,7 +193,7 @@ class _Builder:
             "hyperparameters": as_json(_hyperparameters(self.job.teacher_model.adapt)),
             "distillation": as_json({"method": "response"}),
         }
-        return self._step("teacher_adaptation", "student_finetune", inputs)
+        return self._step("teacher_adaptation", "student_finetune", inputs, loads=self._teacher_size())
 
     def _teacher_inference(self) -> Step:
         teacher, sampling = self.job.teacher_model, self.job.teacher_model.sampling
@@ -188,7 +217,7 @@ class _Builder:
             inputs["endpoint"] = as_json(endpoint)
             return self._step("teacher_inference", "teacher_inference", inputs, secrets, connections)
         weights = self._hosted_teacher("teacher_folder", "teacher_id")
-        return self._step("teacher_inference", "teacher_inference", inputs | weights)
+        return self._step("teacher_inference", "teacher_inference", inputs | weights, loads=self._teacher_size())
 
     def _probabilities(self) -> Literal:
         """Which of the teacher's probabilities the rows shall hold; a hosted teacher's tokens are read in training."""
@@ -210,6 +239,8 @@ class _Builder:
         auth: dict[str, str]
         if teacher.auth:
             auth = {"kind": teacher.auth}
+        elif teacher.key_vault:
+            auth = {"kind": "key_vault", "url": teacher.key_vault}
         else:
             auth = {"kind": "key_env", "name": teacher.api_key_env or KEY_VARIABLE}
             auth |= {"connection": teacher.connection} if teacher.connection else {}
@@ -252,10 +283,12 @@ class _Builder:
             "hyperparameters": as_json({key: v for key, v in chosen.items() if v is not None}),
             "distillation": as_json(method),
         }
+        loads = self._student_size()
         if read_teacher:
             inputs |= self._hosted_teacher("teacher_folder", "teacher_id")
             inputs |= {"gold": StepOutput("prepare_data", "gold")} if "few_shot" in method else {}
-        return self._step(name, "student_finetune", inputs)
+            loads = machine.largest(loads, self._teacher_size())
+        return self._step(name, "student_finetune", inputs, loads=loads)
 
     def _student_finetune(self) -> Step:
         job = self.job
@@ -296,7 +329,8 @@ class _Builder:
         if self.hosted:
             inputs |= self._hosted_teacher("teacher_model", "teacher_id")
         secrets = (judge.api_key_env,) if judge and judge.api_key_env else ()
-        return self._step("evaluation", "evaluation", inputs, secrets)
+        loads = machine.largest(self._student_size(), self._teacher_size())
+        return self._step("evaluation", "evaluation", inputs, secrets, loads=loads)
 
     def _lineage(self) -> dict[str, Any]:
         job = self.job

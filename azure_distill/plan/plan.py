@@ -48,7 +48,8 @@ class Step:
 
     `resources` is what the job's `compute` says of this step; `secrets` names environment variables whose values the
     component reads at run time (names only: a value never enters a plan), `connections` the workspace's connections
-    that hold the same in Azure, by variable.
+    that hold the same in Azure, by variable.  `environment` stands there in the place of the component's own, and
+    `kept` says where those of its kept outputs lie that are not at their usual place.
     """
 
     name: str
@@ -57,6 +58,13 @@ class Step:
     resources: Mapping[str, Any] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     connections: Mapping[str, str] = field(default_factory=dict)
+    environment: str | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def processes(self) -> int:
+        """How many processes it runs as on Azure ML, over all of its machines."""
+        return int(self.resources.get("instance_count", 1)) * int(self.resources.get("processes_per_instance", 1))
 
     @property
     def needs(self) -> set[str]:
@@ -68,8 +76,10 @@ class Step:
             "component": self.component.name,
             "inputs": {port: binding_json(binding) for port, binding in self.inputs.items()},
             "outputs": {port: output.type for port, output in self.component.outputs.items()},
-            "environment": self.component.environment,
+            "environment": self.environment or self.component.environment,
             "resources": dict(self.resources),
+            "distribution": self.component.distribution if self.processes > 1 else None,
+            "kept": dict(self.kept),
             "secrets": list(self.secrets),
             "connections": dict(self.connections),
         }

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date
 
+from azure_distill.catalog.machines import gpus
 from azure_distill.catalog.models import students, teachers
 from azure_distill.errors import Problem, near
-from azure_distill.spec.job import GATE_CHECK, GATE_FIGURES, LABEL_TASKS, METRICS, DistillationJob
+from azure_distill.spec.job import GATE_CHECK, GATE_FIGURES, LABEL_TASKS, METRICS, Compute, DistillationJob
 from azure_distill.spec.problems import literal_secrets, locate
 
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
@@ -79,8 +80,12 @@ def _teacher(job: DistillationJob) -> Iterator[Problem]:
     if not (known or teacher.endpoint or teacher.path or HUB_ID.match(teacher.name) or PYPI_ID.match(teacher.name)):
         hint = near(teacher.name, teachers()) or "give its endpoint: or its path:, or see `azure-distill models`"
         yield problem("name", f"unknown teacher {teacher.name!r}", hint)
-    if teacher.auth:
+    if teacher.key_vault:
         for field in ("api_key_env", "connection"):
+            if getattr(teacher, field):
+                yield problem(field, "names a key, and key_vault names another", "keep one")
+    if teacher.auth:
+        for field in ("api_key_env", "connection", "key_vault"):
             if getattr(teacher, field):
                 yield problem(field, f"names a key, and auth: {teacher.auth} says that there is none", "keep one")
     if not is_hosted(job) and teacher.adapt_on:
@@ -224,12 +229,26 @@ def _metrics(job: DistillationJob) -> Iterator[Problem]:
 
 def _compute(job: DistillationJob) -> Iterator[Problem]:
     for step, wanted in job.compute.items():
-        if wanted.compute in (None, SERVERLESS):
-            continue
-        for field in ("instance_type", "tier"):
-            if getattr(wanted, field):
-                message = f"is for serverless compute; the cluster {wanted.compute} has its own"
-                yield locate(job.source, ("compute", step, field), message, "leave it out, or leave out compute")
+        for field, message, hint in _machine_problems(wanted):
+            yield locate(job.source, ("compute", step, field), message, hint)
+
+
+def _machine_problems(wanted: Compute) -> Iterator[tuple[str, str, str]]:
+    """(field, what is wrong, what to do) of what no machine could be asked for."""
+    serverless = wanted.compute in (None, SERVERLESS)
+    for field in ("instance_type", "tier"):
+        if getattr(wanted, field) and not serverless:
+            message = f"is for serverless compute; the cluster {wanted.compute} has its own"
+            yield field, message, "leave it out, or leave out compute"
+    if wanted.client_id and wanted.identity != "managed":
+        yield "client_id", "names a managed identity, and identity is not managed", "set identity: managed"
+    if wanted.identity == "managed" and serverless and not wanted.client_id:
+        message = "serverless compute has no identity of its own"
+        yield "identity", message, "give the client_id of one that is assigned to the workspace, or identity: user"
+    there = gpus(wanted.instance_type) if wanted.instance_type else None
+    if there and wanted.processes_per_instance and wanted.processes_per_instance > there:
+        message = f"more processes than the {there} GPU{'s' * (there > 1)} of {wanted.instance_type}"
+        yield "processes_per_instance", message, "leave it out: one process a GPU"
 
 
 def _gate(job: DistillationJob) -> Iterator[Problem]:

@@ -103,7 +103,8 @@ class TeacherModel(Part):
     """A teacher: reached at an `endpoint`, or hosted by the component from open weights (`path` or the catalog's).
 
     Secrets are named, never given: `api_key_env` (an environment variable, for runs on this machine) and `connection`
-    (of the workspace, for runs in Azure), or `auth: entra`.
+    (of the workspace, for runs in Azure), `key_vault` (the address of a secret), or `auth: entra`.  `answers` is where
+    Azure ML keeps what was paid for.
     """
 
     name: str
@@ -113,6 +114,9 @@ class TeacherModel(Part):
     api_version: str | None = None
     api_key_env: EnvironmentName | None = None
     connection: str | None = Field(None, pattern=r"^[\w.-]+$")
+    key_vault: str | None = Field(
+        None, pattern=r"^https://[A-Za-z0-9-]+\.vault\.azure\.net/secrets/[A-Za-z0-9-]+(/[0-9a-f]{32})?$"
+    )
     auth: Literal["entra", "none"] | None = None
     path: str | None = None
     adapt_on: str | None = None
@@ -123,6 +127,7 @@ class TeacherModel(Part):
     tokens_per_minute: int | None = Field(None, ge=1)
     min_endpoint_success_ratio: Share = 0.7
     prices: Prices | None = None
+    answers: str | None = Field(None, pattern=r"^azureml://([^\s']+/)?datastores/[A-Za-z0-9_]+/paths/[^\s']+$")
     max_cost: float | None = Field(None, gt=0)
     constrain_labels: bool = True
 
@@ -218,8 +223,9 @@ class Compute(Part):
     """Where one step runs on Azure ML; the local backend ignores it and says so.
 
     `compute` is a cluster of the workspace; without it the step runs on serverless compute.  `timeout` is in seconds,
-    `identity` is whose the step uses (the submitting user's or the machine's), `shm_size` its shared memory (`16g`).
-    `instance_count` machines run `processes_per_instance` processes each, if the component can be distributed.
+    `identity` is whose the step uses (the submitting user's or the machine's), `client_id` which of the machine's,
+    `shm_size` its shared memory (`16g`).  `instance_count` machines run `processes_per_instance` processes each (one a
+    GPU when left out), if the component can be distributed.  `environment` overrules what the plan chooses.
     """
 
     compute: str | None = Field(None, pattern=r"^[A-Za-z][A-Za-z0-9-]{1,31}$")
@@ -229,6 +235,8 @@ class Compute(Part):
     tier: Literal["spot", "standard"] | None = None
     timeout: int | None = Field(None, ge=1)
     identity: Literal["user", "managed"] | None = None
+    client_id: str | None = Field(None, pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+    environment: Literal["cpu", "gpu"] | None = None
     shm_size: str | None = Field(None, pattern=r"^[1-9][0-9]*[kmgKMG]$")
 
 

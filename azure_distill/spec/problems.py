@@ -38,6 +38,8 @@ _PATTERNS = {
     "api_key_env": "must be the NAME of an environment variable that holds the key, not the key itself",
     "endpoint": "must be a http(s) URL without user or password",
     "name": "may hold letters, digits, - and _ only",
+    "key_vault": "must be the address of a secret, https://VAULT.vault.azure.net/secrets/NAME",
+    "answers": "must be a folder of a datastore, azureml://datastores/NAME/paths/FOLDER",
 }
 _SECRET_KEYS = re.compile(r"(?i)^(api_?key|key|token|password|secret|access_?key|credentials?)$")
 _SECRET_VALUES = re.compile(

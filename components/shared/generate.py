@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 from shared.beginning import Continued, common_beginning, forgets_rows
 from shared.chat import end_ids
+from shared.slots import Slots, slots_fit
+
+LONG_BEGINNING = 0.25  # share of a prompt from which reading it once is worth more than a place filled again
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,21 @@ def generate(
     rows: int = 16,
     tokens: int | None = None,
 ) -> Iterator[list[Generated]]:
-    """Answers to `prompts` (token ids), a batch at a time, longest prompts first.
+    """Answers to `prompts` (token ids), some at a time, longest prompts first.
 
-    A batch has at most `rows` rows and at most `tokens` tokens, those that may be written included.
-    What all prompts begin with is read once, and a row that has finished leaves its batch.
+    A batch has at most `rows` rows and at most `tokens` tokens, those that may be written included.  A row that has
+    finished leaves it; the next prompt takes its place, or, where the prompts share much, what all of them begin with
+    is read once.
     """
     ends = {*end_ids(tokenizer), int(tokenizer.eos_token_id)}
-    continued = Continued.of(model, common_beginning(prompts))
+    shared = common_beginning(prompts) if prompts else []
+    batches = length_batches(prompts, rows, tokens=tokens, tail=sampling.max_tokens)
+    places = len(next(batches, ()))
+    average = sum(map(len, prompts)) / max(1, len(prompts))
+    if places < len(prompts) and len(shared) < LONG_BEGINNING * average and slots_fit(model):
+        yield from _refilled(model, tokenizer, prompts, sampling, places, ends)
+        return
+    continued = Continued.of(model, shared)
     beginning = continued.length if continued else 0
     for batch in length_batches(prompts, rows, tokens=tokens, tail=sampling.max_tokens):
         asked = [list(prompts[index]) for index in batch]
@@ -78,6 +90,41 @@ def generate(
             _generated(index, prompt, tokens, tokenizer, ends)
             for index, prompt, tokens in zip(batch, asked, written, strict=True)
         ]
+
+
+def _refilled(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    rows: int,
+    ends: set[int],
+) -> Iterator[list[Generated]]:
+    """One batch of `rows` places, which are filled again when a quarter of them is free."""
+    waiting = iter([(index, prompts[index]) for batch in length_batches(prompts) for index in batch])
+    pad = int(tokenizer.pad_token_id)
+    slots = Slots(model, lambda logits: choose(logits, sampling), pad, ends, sampling.max_tokens)
+    while True:
+        free = rows - len(slots.texts) + slots.done
+        if texts := slots.fill(list(islice(waiting, free))):
+            yield [_generated(text.index, prompts[text.index], text.tokens, tokenizer, ends) for text in texts]
+        if not slots.texts:
+            return
+        while 4 * slots.done < len(slots.texts):
+            slots.step()
+
+
+def choose(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """The next tokens, [rows], of logits [rows, vocabulary]."""
+    if sampling.temperature <= 0:
+        return logits.argmax(-1)
+    shares = (logits.float() / sampling.temperature).softmax(-1)
+    if sampling.top_p < 1:
+        ordered, places = shares.sort(-1, descending=True)
+        # the likeliest tokens whose sum first reaches top_p (Holtzman et al., arXiv 1904.09751)
+        ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= sampling.top_p, 0.0)
+        shares = torch.zeros_like(shares).scatter(-1, places, ordered)
+    return torch.multinomial(shares, 1)[:, 0]
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,8 @@ class Azure:
         place = self.server.add_registry(registry)
         location = Location(place.datastores["workspaceblobstore"], f"{name}/{version}")
         self.storage.upload(source, location)
-        asset = Asset("models", name, version, {"modelUri": location.url, "modelType": "custom_model"})
+        properties = {"modelUri": location.url, "modelType": "custom_model", "flavors": {}}
+        asset = Asset("models", name, version, properties)
         place.add(asset)
         return place.id_of(asset)
 

@@ -161,7 +161,11 @@ def from_key_vault(url: str) -> str:
 
 
 def azure_credential() -> Any:
-    """The identity that this process runs as."""
+    """The identity that this process runs as; in a step with `identity: user`, that of who submitted it."""
+    if os.environ.get("OBO_ENDPOINT"):
+        from azure.ai.ml.identity import AzureMLOnBehalfOfCredential
+
+        return AzureMLOnBehalfOfCredential()
     try:
         from azure.identity import DefaultAzureCredential
     except ImportError:

@@ -54,8 +54,8 @@ class Engine:
         """Settle all questions.  When the run ends early, what is in flight is waited for and kept."""
         self._writer = Writer(self.sink)
         stopped: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        # half of the workers may wait to try again while the other half fills the limiter
-        workers = [asyncio.create_task(self._work(asks)) for _ in range(2 * self.limiter.window.ceiling)]
+        # three of four workers may wait to try again while the others fill the limiter
+        workers = [asyncio.create_task(self._work(asks)) for _ in range(4 * self.limiter.window.ceiling)]
         with Signals(stopped):
             error = await _first_error(workers, stopped)
             if error is not None:

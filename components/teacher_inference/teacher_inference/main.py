@@ -10,15 +10,13 @@ from typing import TypeVar, get_args
 
 from shared.errors import ComponentError, InvalidInput, Problem
 from shared.examples import read_examples
+from shared.rows import write_json
 from shared.tasks import LabelTask, Task, load_task
 from shared.tasks.text import Math
-from teacher_inference.judge import Judge
+from teacher_inference.preview import FILE, preview
 from teacher_inference.questions import Questions
-from teacher_inference.runner import Runner
 from teacher_inference.selection import Policy
 from teacher_inference.settings import EndpointSettings, Limits, Sampling
-from teacher_inference.source import Source
-from teacher_inference.store import Store
 from teacher_inference.teacher import Needs, Teacher
 from teacher_inference.usage import Meter
 
@@ -38,6 +36,7 @@ class Arguments:
     sampling: Sampling
     limits: Limits
     needs: Needs
+    preview: int | None
     responses: Path
     answers: Path
 
@@ -47,10 +46,25 @@ def main(argv: Sequence[str]) -> None:
     sampling, task = arguments.sampling, arguments.task
     examples = read_examples(arguments.gold, sampling.few_shot)
     questions = Questions(arguments.data, task, examples, sampling.few_shot)
+    policy = Policy.of(task, sampling.samples, sampling.selection, sampling.re_asks)
+    if arguments.preview is None:
+        run(arguments, questions, policy)
+    else:
+        arguments.responses.mkdir(parents=True, exist_ok=True)
+        write_json(arguments.responses / FILE, preview(questions, policy, arguments.preview))
+
+
+def run(arguments: Arguments, questions: Questions, policy: Policy) -> None:
+    """Ask what is missing and write the rows."""
+    # a preview does with the standard library
+    from teacher_inference.judge import Judge
+    from teacher_inference.runner import Runner
+    from teacher_inference.source import Source
+    from teacher_inference.store import Store
+
     meter = Meter(arguments.endpoint.prices if arguments.endpoint else None)
     teacher = make_teacher(arguments, meter)
-    judge = Judge(task, arguments.needs)
-    policy = Policy.of(task, sampling.samples, sampling.selection, sampling.re_asks)
+    judge = Judge(arguments.task, arguments.needs)
     store = Store(arguments.answers, teacher.name, teacher.origin)
     try:
         Runner(questions, [Source(teacher, store, judge, meter)], policy, judge).run(arguments.responses)
@@ -94,6 +108,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         sampling=sampling,
         limits=limits,
         needs=given.probabilities,
+        preview=given.preview,
         responses=given.responses,
         answers=given.answers,
     )
@@ -110,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sampling", default="{}")
     parser.add_argument("--limits", default="{}")
     parser.add_argument("--probabilities", choices=get_args(Needs), default="none")
+    parser.add_argument("--preview", type=int)
     parser.add_argument("--responses", type=Path, required=True)
     parser.add_argument("--answers", type=Path, required=True)
     return parser

@@ -156,10 +156,17 @@ def test_a_model_of_a_registry_is_mounted(bench: Bench, client: DistillClient, t
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     uri = bench.azure.add_registry_model("azureml", "phi", "3", folder)
-    step = bench.shell("use", "ls '${{inputs.model}}' > '${{outputs.out}}/names'", {"model": DataUri(uri)})
+    latest = uri.replace("versions/3", "labels/latest")
+    command = "ls '${{inputs.model}}' '${{inputs.newest}}' > '${{outputs.out}}/names'"
+    step = bench.shell("use", command, {"model": DataUri(uri), "newest": DataUri(latest)})
     name = client.backend.submit(plan(step))
+    inputs = bench.azure.workspace.jobs[name]["properties"]["jobs"]["use"]["inputs"]
+    assert {port["uri"] for port in inputs.values()} == {uri}
     assert bench.azure.wait(name) == "Completed", bench.azure.run(name).error
-    assert client.backend.read(name, "use", "out", "names") == b"config.json\n"
+    assert str(client.backend.read(name, "use", "out", "names")).count("config.json") == 2
+    missing = bench.shell("use", "ls '${{inputs.model}}'", {"model": DataUri(uri.replace("phi", "psi"))})
+    with pytest.raises(InvalidJob, match="in that registry"):
+        client.backend.submit(plan(missing))
 
 
 def test_the_client_of_a_config_file_is_that_workspaces(bench: Bench, tmp_path: Path) -> None:
@@ -218,5 +225,6 @@ def test_the_sdk_adds_nothing_to_what_we_say(
 def test_another_programs_job_is_none_of_ours(bench: Bench, client: DistillClient) -> None:
     with pytest.raises(NotFound):
         client.jobs.get("last")
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound) as caught:
         client.jobs.get("nothing")
+    assert "list --azure" in str(caught.value.hint)

@@ -17,8 +17,10 @@ from azure_distill.assets.bindings import render
 from azure_distill.assets.component import builtin_components
 from azure_distill.client import DistillClient
 from azure_distill.cloud.backend import CloudBackend
+from azure_distill.cloud.compute import on_all_gpus
 from azure_distill.cloud.data import Where, content_version
-from azure_distill.cloud.pipeline import make_pipeline, plan_problems
+from azure_distill.cloud.pipeline import make_pipeline, placed, plan_problems
+from azure_distill.cloud.register import Variant, variant
 from azure_distill.cloud.workspace import Workspace
 from azure_distill.errors import InvalidJob
 from azure_distill.local.paths import Home
@@ -32,9 +34,9 @@ JOBS = Path(__file__).parents[3] / "jobs"
 VERSION = "0123"
 
 
-def references(plan: Plan) -> tuple[dict[str, str], dict[Where, str]]:
+def references(plan: Plan) -> tuple[dict[Variant, str], dict[Where, str]]:
     """What a workspace would answer: any version, any data."""
-    components = {step.component.name: f"azureml:{step.component.name}:{VERSION}" for step in plan.steps}
+    components = {variant(placed(step)): f"azureml:{step.component.name}:{VERSION}" for step in plan.steps}
     data = [b for step in plan.steps for b in step.inputs.values() if isinstance(b, DataPath | DataUri)]
     return components, {where: f"azureml:data:{index}" for index, where in enumerate(data)}
 
@@ -120,6 +122,37 @@ def test_several_machines_need_a_component_that_can_be_distributed() -> None:
     assert node["resources"]["instance_count"] == 2
 
 
+def student(**compute: Any) -> Step:
+    """The training step of a job with so much `compute`."""
+    job = DistillationJob(
+        teacher_model={"name": "big", "endpoint": "https://teacher.example/v1", "auth": "none"},
+        student_model="phi-4-mini",
+        training_data=str(JOBS / "data" / "nli" / "training_data.jsonl"),
+        task_type="nli",
+        compute={"student_finetune": compute},
+    )
+    return build_plan(job, {}).step("student_finetune")
+
+
+def test_a_machine_that_the_catalog_knows_runs_one_process_a_gpu() -> None:
+    step = student(instance_type="Standard_NC96ads_A100_v4", instance_count=2)
+    assert (step.processes, step.to_json()["distribution"]) == (8, "pytorch")
+    node = sent(Plan("p", {}, (replace(step, inputs={}),)))["jobs"]["student_finetune"]
+    assert node["distribution"] == {"distribution_type": "PyTorch", "process_count_per_instance": 4}
+    assert node["resources"] == {"instance_type": "Standard_NC96ads_A100_v4", "instance_count": 2}
+    single = student(instance_type="Standard_NC24ads_A100_v4")
+    assert single.to_json()["distribution"] is None
+    assert "distribution" not in sent(Plan("p", {}, (replace(single, inputs={}),)))["jobs"]["student_finetune"]
+
+
+def test_of_a_cluster_the_workspace_knows_the_gpus() -> None:
+    sizes = {"wide": "STANDARD_NC80ADIS_H100_V5", "unknown": None}
+    plan = Plan("p", {}, tuple(student(compute=name) for name in sizes))
+    assert [step.processes for step in on_all_gpus(plan, sizes.get).steps] == [2, 1]
+    given = Plan("p", {}, (student(compute="wide", processes_per_instance=1),))
+    assert on_all_gpus(given, sizes.get) == given
+
+
 @pytest.mark.parametrize("path", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_job_that_runs_here_can_be_submitted(path: Path, tmp_path: Path) -> None:
     assert list(plan_problems(example(path, tmp_path))) == []
@@ -146,6 +179,15 @@ def test_answers_are_kept_where_the_next_job_finds_them(tmp_path: Path) -> None:
     kept = sent(example(JOBS / "nli.yaml", tmp_path))["jobs"]["teacher_inference"]["outputs"]["answers"]
     assert kept["mode"] == "ReadWriteMount"
     assert kept["uri"] == "azureml://datastores/workspaceblobstore/paths/azure-distill/answers/"
+
+
+def test_answers_are_kept_where_the_job_says(tmp_path: Path) -> None:
+    place = "azureml://datastores/shared/paths/answers/big"
+    plan = example(JOBS / "nli.yaml", tmp_path)
+    steps = [
+        replace(step, kept={"answers": place}) if "answers" in step.component.outputs else step for step in plan.steps
+    ]
+    assert sent(replace(plan, steps=tuple(steps)))["jobs"]["teacher_inference"]["outputs"]["answers"]["uri"] == place
 
 
 def test_a_literal_is_no_binding_of_azures() -> None:

@@ -188,6 +188,57 @@ def test_until_keeps_a_step_and_what_it_needs(rows: str) -> None:
     assert [step.name for step in plan.steps] == ["prepare_data", "gold_finetune"]
 
 
+def environments(plan: Plan) -> dict[str, str]:
+    return {step.name: str(step.environment).split("-")[-1].removesuffix("@latest") for step in plan.steps}
+
+
+def test_steps_that_load_large_models_run_among_gpu_libraries(rows: str) -> None:
+    cpu = {"prepare_data": "cpu", "teacher_inference": "cpu", "student_finetune": "cpu", "evaluation": "cpu"}
+    gpu = {"student_finetune": "gpu", "evaluation": "gpu"}
+    assert environments(build_plan(job(rows), {})) == cpu
+    assert environments(build_plan(job(rows, student_model="phi-4-mini"), {})) == cpu | gpu
+    assert environments(build_plan(job(rows, student_model="some/student"), {})) == cpu | gpu
+    hosted = build_plan(job(rows, teacher_model="some/teacher"), {})
+    assert environments(hosted) == cpu | {"teacher_inference": "gpu", "evaluation": "gpu"}
+    small = {"name": "smollm2-135m-instruct", "adapt_on": rows}
+    assert set(environments(build_plan(job(rows, teacher_model=small), {})).values()) == {"cpu"}
+
+
+def test_the_machine_and_the_job_have_the_last_word_on_the_environment(rows: str) -> None:
+    large = {"default": {"instance_type": "Standard_NC6s_v9"}}
+    found = environments(build_plan(job(rows, compute=large), {}))
+    assert found == {"prepare_data": "cpu", "teacher_inference": "cpu", "student_finetune": "gpu", "evaluation": "gpu"}
+    said = {"student_finetune": {"instance_type": "Standard_E4ds_v5"}, "evaluation": {"environment": "cpu"}}
+    assert set(environments(build_plan(job(rows, student_model="phi-4-mini", compute=said), {})).values()) == {"cpu"}
+
+
+def test_compute_for_a_step_that_is_not_there_is_told(rows: str) -> None:
+    idle = {"default": {"timeout": 60}, "gold_finetune": {"timeout": 60}}
+    assert build_plan(job(rows, compute=idle), {}).warnings[-1].startswith("compute.gold_finetune is for a step")
+
+
+def test_a_secret_of_a_vault_goes_by_its_address(rows: str) -> None:
+    secret = "https://safe.vault.azure.net/secrets/teacher-key"
+    teacher = {"name": "any", "endpoint": ENDPOINT, "key_vault": secret}
+    asked = build_plan(job(rows, teacher_model=teacher), {}).step("teacher_inference")
+    assert literal(asked, "endpoint")["auth"] == {"kind": "key_vault", "url": secret}
+    assert asked.secrets == ()
+    with pytest.raises(InvalidJob, match="says that there is none"):
+        build_plan(job(rows, teacher_model=teacher | {"auth": "entra"}), {})
+    for wrong in ("https://safe.example/secrets/x", "http://safe.vault.azure.net/secrets/x", "teacher-key"):
+        with pytest.raises(InvalidJob, match="address of a secret"):
+            job(rows, teacher_model=teacher | {"key_vault": wrong})
+
+
+def test_answers_are_kept_in_a_datastore_only(rows: str) -> None:
+    place = "azureml://datastores/shared/paths/answers/"
+    teacher = {"name": "any", "endpoint": ENDPOINT, "auth": "none"}
+    plan = build_plan(job(rows, teacher_model=teacher | {"answers": place}), {})
+    assert {step.name: dict(step.kept) for step in plan.steps if step.kept} == {"teacher_inference": {"answers": place}}
+    with pytest.raises(InvalidJob, match="folder of a datastore"):
+        job(rows, teacher_model=teacher | {"answers": "./answers"})
+
+
 def rendered(plan: Plan) -> dict[str, str]:
     """Each step's command with bindings written out as `plan` shows them."""
     commands = {}

@@ -1,8 +1,7 @@
-"""The data files that ship with the project: example jobs and their rows, catalog, environments."""
+"""The data files that ship with the project: example jobs and their rows, and the catalog."""
 
 from __future__ import annotations
 
-import re
 import shutil
 from datetime import date
 from pathlib import Path
@@ -20,7 +19,6 @@ from azure_distill.spec.job import DistillationJob, Hyperparameters
 
 ROOT = Path(__file__).parents[3]
 COMMITTED = Sizes(training=80, validation=20, test=40, gold=0)
-ENVIRONMENTS = ("cpu", "gpu", "teacher-vllm")
 
 
 def load(path: Path) -> Any:
@@ -86,31 +84,3 @@ def test_jobs_ask_for_machines_that_the_catalog_knows() -> None:
         compute = load(path).get("compute") or {}
         for step in ("student_finetune", "evaluation"):
             assert step not in compute or compute[step]["instance_type"] in skus, path
-
-
-@pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_an_environment_is_pinned(name: str) -> None:
-    environment = load(ROOT / "environments" / name / "environment.yaml")
-    assert environment["name"] == f"azure-distill-{name}"
-    assert re.fullmatch(r"mcr\.microsoft\.com/azureml/[\w.-]+:\d{8}\.v\d+", environment["image"])
-    packages = _pip(name)
-    assert packages
-    assert all(re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.+]+", line) for line in packages)
-
-
-@pytest.mark.parametrize("name", ["cpu", "gpu"])
-def test_an_environment_has_the_versions_that_the_tests_run_with(name: str) -> None:
-    tested = dict(
-        line.lower().replace("_", "-").split("==")
-        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-        if "==" in line and not line.startswith("#")
-    )
-    for line in _pip(name):
-        package, version = re.sub(r"\[\w+\]", "", line).lower().replace("_", "-").split("==")
-        assert tested[package].partition("+")[0] == version.partition("+")[0], package
-
-
-def _pip(name: str) -> list[str]:
-    dependencies = load(ROOT / "environments" / name / "conda.yaml")["dependencies"]
-    lines = next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
-    return [line for line in lines if not line.startswith("--")]

@@ -228,7 +228,24 @@ def test_a_cluster_has_a_size_and_tier_of_its_own(folder: Path) -> None:
     assert problems(folder, text) == []
 
 
-@pytest.mark.parametrize("wrong", ["shm_size: 16", "shm_size: lots", "identity: mine", "instance_count: 0", "gpus: 2"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "shm_size: 16",
+        "shm_size: lots",
+        "identity: mine",
+        "identity: managed",
+        "client_id: 6f1c0f5e-2f0a-4a38-9d0b-0d5d4f4f7a11",
+        "client_id: me, identity: managed",
+        "instance_count: 0",
+        "timeout: soon",
+        "tier: premium",
+        "tier: spot, compute: gpu",
+        "environment: tpu",
+        "processes_per_instance: 3, instance_type: Standard_NC80adis_H100_v5",
+        "gpus: 2",
+    ],
+)
 def test_nonsense_about_compute_is_refused(folder: Path, wrong: str) -> None:
     (problem,) = problems(folder, VALID + f"compute: {{student_finetune: {{{wrong}}}}}\n")
     assert problem.field == f"compute.student_finetune.{wrong.partition(':')[0]}"

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.generate import Generated, Sampling, generate, length_batches
+from shared.generate import Generated, Sampling, choose, generate, length_batches
 from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
+from shared.slots import slots_fit
 
 TOKENIZER = train_tokenizer(["one two three four"] * 4, 300)
 RECIPE = Recipe(hidden_size=32, num_layers=1, num_heads=2, intermediate_size=48, vocab_size=300)
@@ -36,6 +37,9 @@ def ending() -> tuple[Any, list[tuple[int, int]]]:
     made.lm_head.register_forward_hook(lambda layer, inputs, output: output + bias)
     made.model.embed_tokens.register_forward_hook(lambda layer, inputs, output: read.append(tuple(inputs[0].shape)))
     return made, read
+
+
+ENDING, _ = ending()
 
 
 def some_prompts(beginning: Sequence[int] = ()) -> list[list[int]]:
@@ -135,3 +139,52 @@ def test_sampling_follows_the_seed() -> None:
     torch.manual_seed(0)
     assert answers(4, hot, made) == first
     assert answers(4, hot, made) != first
+
+
+def test_free_places_are_filled_again() -> None:
+    made, read = ending()
+    prompts = some_prompts()
+    found = answers(4, LONG, made, prompts)
+    joining = [width for _, width in read if width > 1]
+    steps = sum(width == 1 for _, width in read)
+    assert len(joining) > len(prompts) / 4  # more often than batches of four would begin
+    assert steps < 2 * LONG.max_tokens  # three batches, each with a text of full length, would take three times as many
+    assert max(count for count, _ in read) == 4
+    assert found == answers(len(prompts), LONG, made, prompts)  # which is transformers' own loop
+
+
+@given(
+    st.lists(st.lists(st.integers(6, 250), min_size=1, max_size=12), min_size=2, max_size=9),
+    st.integers(1, 4),
+    st.integers(1, 12),
+)
+@settings(max_examples=20, deadline=None)
+def test_refilled_places_write_what_a_batch_writes(prompts: list[list[int]], rows: int, longest: int) -> None:
+    sampling = Sampling(max_tokens=longest)
+    assert answers(rows, sampling, ENDING, prompts) == answers(len(prompts), sampling, ENDING, prompts)
+
+
+def test_a_model_with_a_sliding_window_is_left_to_transformers() -> None:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = MistralConfig(vocab_size=len(TOKENIZER), num_key_value_heads=1, sliding_window=4, **sizes)
+    made: Any = MistralForCausalLM(config)
+    assert slots_fit(ENDING)
+    assert not slots_fit(made)
+    assert len(answers(4, Sampling(max_tokens=6), made)) == len(PROMPTS)
+
+
+def test_a_model_with_settings_of_its_own_is_left_to_transformers() -> None:
+    made = model()
+    made.generation_config.repetition_penalty = 1.3
+    assert not slots_fit(made)
+
+
+def test_top_p_keeps_the_likeliest_tokens_that_reach_it() -> None:
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(500, -1)
+    torch.manual_seed(0)
+    assert set(choose(logits, Sampling(temperature=1.0, top_p=0.6)).tolist()) == {0, 1}
+    assert set(choose(logits, Sampling(temperature=1.0, top_p=0.1)).tolist()) == {0}
+    assert set(choose(logits, Sampling(temperature=1.0)).tolist()) == {0, 1, 2, 3}
+    assert set(choose(logits, Sampling(temperature=0.0)).tolist()) == {0}

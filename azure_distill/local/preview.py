@@ -1,0 +1,50 @@
+"""What the teacher would be asked: the job's own data, prepared and turned into questions by the components' code.
+
+Nothing is sent, no weights are read, and no key is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from azure_distill.errors import DistillError
+from azure_distill.local.data_check import SCRATCH, is_here, prepare
+from azure_distill.local.paths import Home
+from azure_distill.local.scratch import run_component
+from azure_distill.plan.plan import Binding, DataPath, Plan, StepOutput
+
+STEP = "teacher_inference"
+
+
+class NoPreview(Exception):
+    """Why it cannot be said what the teacher would be asked."""
+
+
+def preview(plan: Plan, home: Home, shown: int) -> dict[str, Any]:
+    """The component's preview (see docs/teacher_inference.md) with `shown` questions; raises NoPreview."""
+    if not is_here(plan) or any(not isinstance(data, DataPath) for data in _files(plan)):
+        raise NoPreview("the data is in the cloud and not read here")
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
+        folder = Path(scratch)
+        prepared, problems, _ = prepare(plan, home, folder / "data")
+        if problems:
+            raise NoPreview(f"the data has {len(problems)} problems, which `azure-distill validate` lists")
+        step = plan.step(STEP)
+        inputs: dict[str, Any] = {"preview": shown}
+        for port, binding in step.inputs.items():
+            if isinstance(binding, StepOutput):
+                # an adapted teacher has no weights yet; they are not looked at
+                inputs[port] = str(prepared.get(binding.output, folder))
+        outputs, done = run_component(step, inputs, folder / "asked", home)
+        if done.returncode:
+            raise DistillError(f"the questions cannot be made:\n{done.stderr.strip()[-2000:]}")
+        found: dict[str, Any] = json.loads((outputs["responses"] / "preview.json").read_text(encoding="utf-8"))
+        return found
+
+
+def _files(plan: Plan) -> list[Binding]:
+    inputs = plan.step("prepare_data").inputs
+    return [inputs[port] for port in ("training_data", "validation_data", "test_data", "gold_data") if port in inputs]
