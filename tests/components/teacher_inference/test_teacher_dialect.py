@@ -16,6 +16,7 @@ from teacher_inference.dialect import Dialect, answer_schema, grammar
 from teacher_inference.outcome import ServerError
 from teacher_inference.settings import Sampling
 from teacher_inference.teacher import Question
+from teacher_inference.unwrap import inside
 
 PROMPTS = [f"question {number}" for number in range(40)]
 THOUGHT = {**TOPICS, "chain_of_thought": True}
@@ -114,6 +115,21 @@ def test_a_label_inside_an_object_is_read_with_its_probabilities(bench: Bench) -
         (row,) = bench.run(server, {**TOPICS, "labels": ["sport", "tech"]}).train
     assert row.answer == "sport"
     assert row.label_logprobs == pytest.approx({"sport": -0.28768, "tech": -1.38629}, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "label"),
+    [
+        (["{", '"answer"', ":", ' "', "sp", "ort", '"}'], "sp"),
+        (["```", "json", "\n", "{\n", '  "answer', '" : "', "sport", '"\n}'], "sport"),  # llama.cpp behind a fence
+        (['{"answer": "sport', '"}'], "sport"),
+        (["sport"], None),
+        (['{"answer": "'], None),
+    ],
+)
+def test_the_tokens_of_a_label_inside_an_object(tokens: list[str], label: str | None) -> None:
+    found = inside([(token, [(token, -0.1), ("other", -2.0)]) for token in tokens])
+    assert (found[0][0] if found else None) == label
 
 
 def test_the_object_around_a_label_does_not_eat_its_tokens(bench: Bench) -> None:
