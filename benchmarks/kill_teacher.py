@@ -2,8 +2,9 @@
 
     python benchmarks/kill_teacher.py [--kills 200] [--rows 2000] [--concurrency 8] [--seed 0]
 
-Each life is a process of its own, ended by SIGKILL at a random moment of its first tenths of a second; the last one may
-finish.  `lost` counts answers that were in the store and are there no more, `repeated` the requests sent beyond one a
+Each life is a process of its own, ended by SIGKILL at a random moment: when the server has received a random number of
+its requests, up to twice its share of the rows, and a random part of a round trip later.  The last one may finish.
+`lost` counts answers that were in the store and are there no more, `repeated` the requests sent beyond one a
 row, `most_by_one_kill` what a single kill cost.  Exits with 1 when anything was lost, or a kill cost more than the
 requests that were in flight.
 """
@@ -18,13 +19,12 @@ import random
 import sys
 import tempfile
 import time
-from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 from teacher_client import Behaviour, Server, run_component, write_rows
 
-LATENCY = 0.1  # seconds an answer takes
-LONGEST = 0.4  # seconds of a life
+LATENCY = 0.02  # seconds an answer takes
 
 
 def main() -> None:
@@ -43,40 +43,39 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, Server(Behaviour(LATENCY)) as server:
         folder = Path(scratch)
         write_rows(folder, given.rows)
-        lost = most = kills_while_asking = unstored = 0
+        lost = most = kills_that_cost = unstored = 0
         before: set[str] = set()
         for _ in range(given.kills):
-            live(server.url, folder, given.concurrency, rng.uniform(0, LONGEST))
+            process = begin(server.url, folder, given.concurrency)
+            target = server.received.value + rng.randrange(2 * given.rows // given.kills)
+            while server.received.value < target and process.is_alive():
+                time.sleep(0.0005)
+            time.sleep(rng.uniform(0, LATENCY))
+            process.kill()
+            process.join()
             time.sleep(2 * LATENCY)  # what was in flight arrives nowhere
             now, missing = stored(folder), server.seen()["requests"]
             missing -= len(now)
             lost += len(before - now)
-            kills_while_asking += missing > unstored
+            kills_that_cost += missing > unstored
             most, unstored, before = max(most, missing - unstored), missing, now
-        live(server.url, folder, given.concurrency, None)
+        begin(server.url, folder, given.concurrency).join()
         seen, answered = server.seen(), sum(1 for _ in (folder / "responses" / "train.jsonl").open())
     found = {"kills": given.kills, "rows": given.rows, "answered": answered, "lost": lost}
     found |= {"requests": seen["requests"], "repeated": seen["requests"] - seen["distinct"]}
-    found |= {"kills_while_asking": kills_while_asking, "in_flight": given.concurrency, "most_by_one_kill": most}
+    found |= {"kills_that_cost": kills_that_cost, "in_flight": given.concurrency, "most_by_one_kill": most}
     print(json.dumps(found))
     sys.exit(bool(lost or answered < given.rows or most > given.concurrency))
 
 
-def live(url: str, folder: Path, concurrency: int, seconds: float | None) -> None:
-    """One process that asks; killed after so many seconds."""
-    context = multiprocessing.get_context("fork")
-    born = context.Event()
-    process = context.Process(target=silent, args=(url, folder, concurrency, born))
+def begin(url: str, folder: Path, concurrency: int) -> Any:
+    """A process that asks."""
+    process = multiprocessing.get_context("fork").Process(target=silent, args=(url, folder, concurrency))
     process.start()
-    born.wait()
-    if seconds is not None:
-        time.sleep(seconds)
-        process.kill()
-    process.join()
+    return process
 
 
-def silent(url: str, folder: Path, concurrency: int, born: Event) -> None:
-    born.set()
+def silent(url: str, folder: Path, concurrency: int) -> None:
     with contextlib.redirect_stdout(sys.stderr):
         run_component(url, folder, concurrency)
 

@@ -183,15 +183,15 @@ def training_section() -> str:
     rows = ["| student | ours | Trainer, rows grouped by length | SFTTrainer | over Trainer | over SFTTrainer |"]
     rows.append("|---|---|---|---|---|---|")
     for name, shown in (("tiny", "5.2M weights, all trained"), ("smollm2", "SmolLM2-135M, LoRA")):
-        rates = found[name]["tokens_per_s"]
+        rates = found[name]["tokens_per_cpu_s"]
         rows.append(
             f"| {shown} | {rates['ours']} | {rates['trainer']} | {rates['sft']} "
             f"| {found[name]['over_trainer']:.2f}× | {found[name]['over_sft']:.2f}× |"
         )
     return (
-        "## Training\n\nTokens of prompts and answers a second, padding not counted, over a whole `train()` in "
-        f"{found['dtype']} with {found['threads']} threads at a load of {found['load']}. Rows of 20 to 256 tokens, a "
-        "quarter of them the answer; batches of 8.\n\n" + "\n".join(rows)
+        "## Training\n\nTokens of prompts and answers a second of the processor, padding not counted, over a whole "
+        f"`train()` in {found['dtype']} with {found['threads']} threads at a load of {found['load']}. Rows of 20 to "
+        "256 tokens, a quarter of them the answer; batches of 8.\n\n" + "\n".join(rows)
     )
 
 

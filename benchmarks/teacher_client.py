@@ -1,6 +1,6 @@
 """What the teacher's client costs and how it bears a misbehaving endpoint: prints one JSON object.
 
-    python benchmarks/teacher_client.py [--requests 4000] [--concurrency 128] [--peers PYTHON]
+    python benchmarks/teacher_client.py [--requests 8000] [--concurrency 128] [--peers PYTHON]
 
 All clients ask the same loopback server, a process of its own that answers after 100 ms.  "component" is a whole run of
 `teacher_inference`: reading rows, request keys, limiter, every answer flushed to disk, writing responses.  Ratios mean
@@ -55,10 +55,10 @@ RESPONSE = http(ANSWER)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=4000)
+    parser.add_argument("--requests", type=int, default=8000)
     parser.add_argument("--concurrency", type=int, default=128)
     parser.add_argument("--only", nargs="+", choices=CASES, default=CASES)
-    parser.add_argument("--peers", help="the python of an environment with the extra bench-peers")
+    parser.add_argument("--peers", help="the python of an environment with the extra bench-generators")
     given = parser.parse_args()
     found: dict[str, Any] = {}
     with contextlib.redirect_stdout(sys.stderr):  # the component tells its progress
@@ -240,20 +240,19 @@ class Behaviour:
 class Endpoint:
     """What the server has seen."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
-        self.behaviour = behaviour
+    def __init__(self, behaviour: Behaviour, received: Any) -> None:
+        self.behaviour, self.received = behaviour, received
         self.in_flight = 0
         self.bodies: set[bytes] = set()
-        self.requests = 0
         self.answers: list[float] = []
         self.refusals: list[float] = []
 
     def reply(self, body: bytes) -> tuple[float, bytes]:
         """(seconds to wait, response)"""
         if not body:
-            seen = {"requests": self.requests, "distinct": len(self.bodies)}
+            seen = {"requests": self.received.value, "distinct": len(self.bodies)}
             return 0.0, http(json.dumps({**seen, "answers": self.answers, "refusals": self.refusals}).encode())
-        self.requests += 1
+        self.received.value += 1
         if self.behaviour.capacity is not None and self.in_flight >= self.behaviour.capacity:
             self.refusals.append(time.monotonic())
             return 0.0, http(b"{}", "429 Too Many Requests\r\nRetry-After: 1")
@@ -303,7 +302,8 @@ class Server:
 
     def __init__(self, behaviour: Behaviour) -> None:
         receiver, sender = multiprocessing.Pipe(duplex=False)
-        self.process = multiprocessing.Process(target=serve, args=(behaviour, sender), daemon=True)
+        self.received: Any = multiprocessing.Value("q", lock=False)  # requests so far
+        self.process = multiprocessing.Process(target=serve, args=(behaviour, self.received, sender), daemon=True)
         self.process.start()
         self.url = f"http://127.0.0.1:{receiver.recv()}/v1"
 
@@ -322,9 +322,9 @@ class Server:
         return found
 
 
-def serve(behaviour: Behaviour, ready: Connection) -> None:
+def serve(behaviour: Behaviour, received: Any, ready: Connection) -> None:
     async def run() -> None:
-        endpoint = Endpoint(behaviour)
+        endpoint = Endpoint(behaviour, received)
         server = await asyncio.get_running_loop().create_server(
             lambda: Connected(endpoint), "127.0.0.1", 0, backlog=1024
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +20,7 @@ TOKENS, SECONDS = 16, 60  # an answer's length and the time to wait for it
 LENGTHS = ("max_tokens", "max_completion_tokens")  # the names that endpoints have for the first
 REFUSED = {401: ConfigurationError, 403: ConfigurationError, 404: NotFound}
 SAID = 200
+ANTHROPIC = re.compile(r"/anthropic(/v1)?/?$")
 
 
 def ask_teacher(session: Session, plan: Plan, environ: Mapping[str, str]) -> str:
@@ -28,9 +30,7 @@ def ask_teacher(session: Session, plan: Plan, environ: Mapping[str, str]) -> str
         return "hosted by the job itself, there is nothing to ask"
     endpoint: dict[str, Any] = json.loads(str(binding.value))
     key, source = _key(session, endpoint["auth"], environ)
-    headers = {"Content-Type": "application/json"}
-    if key:
-        headers |= {"Authorization": f"Bearer {key}"} | ({} if source == "Entra ID" else {"api-key": key})
+    headers = _headers(key, source == "Entra ID", _is_claude(endpoint))
     started = time.monotonic()
     for length in LENGTHS:
         status, said = _post(endpoint, headers, length)
@@ -77,9 +77,23 @@ def _secret(session: Session, url: str) -> str:
         raise ConfigurationError(f"the secret at {url} cannot be read: {error}", hint) from None
 
 
+def _is_claude(endpoint: Mapping[str, Any]) -> bool:
+    """Whether the endpoint speaks Anthropic's Messages API, as the teacher's component tells it."""
+    api = endpoint.get("api")
+    return bool(api == "anthropic" or (api is None and ANTHROPIC.search(endpoint["url"])))
+
+
+def _headers(key: str | None, token: bool, claude: bool) -> dict[str, str]:
+    found = {"Content-Type": "application/json"} | ({"anthropic-version": "2023-06-01"} if claude else {})
+    if key and claude and not token:
+        return found | {"x-api-key": key}
+    return found | ({"Authorization": f"Bearer {key}"} if key else {}) | ({"api-key": key} if key and not token else {})
+
+
 def _post(endpoint: Mapping[str, Any], headers: Mapping[str, str], length: str) -> tuple[int, str]:
     """Status and beginning of the answer; status 0 where nobody answers."""
-    url = f"{endpoint['url']}/chat/completions"
+    url = str(endpoint["url"]).rstrip("/")
+    url = f"{url.removesuffix('/v1')}/v1/messages" if _is_claude(endpoint) else f"{url}/chat/completions"
     if version := endpoint.get("api_version"):
         url += f"?api-version={version}"
     body = {"model": endpoint["model"], "messages": [{"role": "user", "content": "Say OK."}], length: TOKENS}

@@ -31,10 +31,11 @@ def slots_fit(model: PreTrainedModel) -> bool:
     settings: Any = model.generation_config
     layers = DynamicCache(config=model.config).layers
     plain = settings is not None and settings.to_diff_dict().keys() <= PLAIN
-    return plain and model._supports_default_dynamic_cache() and all(type(layer) is DynamicLayer for layer in layers)
+    supported: Any = model._supports_default_dynamic_cache
+    return plain and supported() and all(type(layer) is DynamicLayer for layer in layers)
 
 
-class Room(DynamicLayer):
+class Room(DynamicLayer):  # type: ignore[no-untyped-call]
     """One layer's keys and values, [rows, heads, width, size] each, inside larger tensors."""
 
     space: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -56,7 +57,8 @@ class Room(DynamicLayer):
     def replace(self, rows: torch.Tensor, other: Room | None, width: int) -> None:
         """Keep `rows` and append those of `other`; all end at column `width` from now on."""
         states = []
-        for mine, theirs in ((self.keys, other and other.keys), (self.values, other and other.values)):
+        joining = (other.keys, other.values) if other else (None, None)
+        for mine, theirs in zip((self.keys, self.values), joining, strict=True):
             assert mine is not None
             parts = [mine[rows]] if theirs is None else [mine[rows], theirs]
             made = mine.new_zeros(sum(map(len, parts)), mine.shape[1], width + SPARE, mine.shape[-1])
@@ -134,7 +136,7 @@ class Slots:
         """The cache after `prompts`, whose first tokens are added to `texts`."""
         width = max(map(len, prompts))
         cache = DynamicCache()
-        cache.layers = [Room() for _ in range(self.model.config.get_text_config(decoder=True).num_hidden_layers)]
+        cache.layers = [Room() for _ in range(self.model.config.get_text_config(decoder=True).num_hidden_layers)]  # type: ignore[no-untyped-call]
         rows = [[self.pad_id] * (width - len(ids)) + list(ids) for ids in prompts]
         logits = self._forward(rows, [len(ids) - width for ids in prompts], width, cache)
         self._take(texts, logits)

@@ -18,6 +18,8 @@ from teacher_inference.teacher import CUT, Answer, Ask, Asks, Question, Sink
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from teacher_inference.with_vllm import VllmModel
+
 WINDOW = 4096  # questions held in memory and ordered by length together
 LABEL_TOKENS = {"cpu": 1024, "cuda": 16384}  # of one label batch; see docs/teacher_inference.md
 TEXT_ROWS = 16
@@ -57,7 +59,7 @@ class HostedTeacher:
             return
         # on a busy machine, threads that spin while they wait cost more than they gain; read when torch is loaded
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        scorer = _Model(self.folder, self.model_id, self.sampling)
+        scorer = model_class()(self.folder, self.model_id, self.sampling)
         window = [first]
         while window := window + list(itertools.islice(iter(asks.take, None), WINDOW - len(window))):
             for answers in scorer.answers(window, sink):
@@ -67,7 +69,14 @@ class HostedTeacher:
             window = []
 
 
-class _Model:
+def model_class() -> type[VllmModel] | type[TorchModel]:
+    """vLLM where the environment has it and there is a GPU, else transformers."""
+    from teacher_inference.with_vllm import VllmModel, available
+
+    return VllmModel if available() else TorchModel
+
+
+class TorchModel:
     """The loaded weights at work."""
 
     def __init__(self, folder: Path | None, model_id: str | None, sampling: Sampling) -> None:

@@ -16,6 +16,7 @@ FIRST_LIMIT = 8
 DECREASE = 0.75
 PROBE = 8  # times as many answers before the limit is tried that was one too many the last time
 LEAST_PROBE = 100  # answers, for small limits
+ROUNDING = 1e-6  # seconds, more than clock readings lose when they are added up
 
 
 class Window:
@@ -84,7 +85,7 @@ class Pace:
     SLACK = 0.1
 
     def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.seconds_per_unit = (60 + self.SLACK) / per_minute
+        self.seconds_per_unit = (60 + self.SLACK + ROUNDING) / per_minute
         self.clock = clock
         self.next = clock()
 

@@ -40,8 +40,9 @@ class Runner:
         responses.mkdir(parents=True, exist_ok=True)
         try:
             self._buy()
-        except ComponentError as error:
-            write_json(responses / "usage.json", self.tally.usage(stopped=str(error)))
+        except (ComponentError, SystemExit) as error:
+            reason = "stopped by a signal" if isinstance(error, SystemExit) else str(error)
+            write_json(responses / "usage.json", self.tally.usage(stopped=reason))
             raise
         with (responses / "rejected.jsonl").open("w", encoding="utf-8") as rejected:
             for split in SPLITS:
@@ -57,7 +58,7 @@ class Runner:
             with Progress(total, unit) as progress:
                 try:
                     source.buy(self._wanted(), progress)
-                except ComponentError:
+                except (ComponentError, SystemExit):
                     progress.print()
                     raise
 

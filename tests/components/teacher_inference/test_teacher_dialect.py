@@ -16,6 +16,7 @@ from teacher_inference.dialect import Dialect, answer_schema, grammar
 from teacher_inference.outcome import ServerError
 from teacher_inference.settings import Sampling
 from teacher_inference.teacher import Question
+from teacher_inference.unwrap import inside
 
 PROMPTS = [f"question {number}" for number in range(40)]
 THOUGHT = {**TOPICS, "chain_of_thought": True}
@@ -116,6 +117,21 @@ def test_a_label_inside_an_object_is_read_with_its_probabilities(bench: Bench) -
     assert row.label_logprobs == pytest.approx({"sport": -0.28768, "tech": -1.38629}, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "label"),
+    [
+        (["{", '"answer"', ":", ' "', "sp", "ort", '"}'], "sp"),
+        (["```", "json", "\n", "{\n", '  "answer', '" : "', "sport", '"\n}'], "sport"),  # llama.cpp behind a fence
+        (['{"answer": "sport', '"}'], "sport"),
+        (["sport"], None),
+        (['{"answer": "'], None),
+    ],
+)
+def test_the_tokens_of_a_label_inside_an_object(tokens: list[str], label: str | None) -> None:
+    found = inside([(token, [(token, -0.1), ("other", -2.0)]) for token in tokens])
+    assert (found[0][0] if found else None) == label
+
+
 def test_the_object_around_a_label_does_not_eat_its_tokens(bench: Bench) -> None:
     bench.write("train", ["q"])
     with LoopbackTeacher(sport) as server:
@@ -163,6 +179,21 @@ def test_a_row_that_is_too_long_teaches_nothing(bench: Bench) -> None:
     with LoopbackTeacher(sport, plan=lambda number, body: fault) as server, pytest.raises(ServiceUnavailable):
         bench.run(server, TOPICS)
     assert len(server.requests) == 1
+
+
+def test_a_refusal_that_quotes_the_row_teaches_nothing_about_the_parameters(bench: Bench) -> None:
+    """Else a row about fever would switch the temperature off for all that follow."""
+    bench.write("train", [*PROMPTS, "the patient's temperature must be below 38 degrees"])
+
+    def plan(number: int, body: Body) -> Fault | None:
+        said = body["messages"][-1]["content"]
+        return status(400, {"message": f"cannot take: {said}"}) if "patient" in said else None
+
+    with LoopbackTeacher(plan=plan) as server:
+        result = bench.run(server)
+    assert result.usage["adapted"] == []
+    assert [line["id"] for line in result.rejected] == ["train40"]
+    assert all("temperature" in seen.body for seen in server.requests)
 
 
 def test_holding_to_labels_can_be_switched_off_and_is_part_of_what_was_asked(bench: Bench) -> None:

@@ -118,7 +118,7 @@ def test_a_finished_run_loads_no_weights(bench: Bench, folder: Path, monkeypatch
     def refuse(*_: Any) -> Any:
         raise AssertionError("weights were loaded")
 
-    monkeypatch.setattr("teacher_inference.hosted._Model", refuse)
+    monkeypatch.setattr("teacher_inference.hosted.TorchModel", refuse)
     assert run(bench, folder, TASK) == first
 
 
@@ -134,7 +134,7 @@ def test_a_prompt_longer_than_the_context_is_rejected(bench: Bench, folder: Path
 def test_a_folder_without_a_model(bench: Bench, tmp_path: Path) -> None:
     bench.write("train", ["a"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NotFound, match=r"no config\.json"):
+    with pytest.raises(NotFound, match=r"lack a config\.json"):
         run(bench, tmp_path / "empty", TASK)
 
 

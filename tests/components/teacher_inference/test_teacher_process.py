@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -94,6 +95,8 @@ def test_sigterm_waits_for_what_is_in_flight_and_keeps_it(bench: Bench) -> None:
         assert "Traceback" not in err
         assert server.in_flight == 0
         bought = server.answered
+    usage = json.loads((bench.responses / "usage.json").read_text())
+    assert (usage["bought"], usage["stopped"]) == (bought, "stopped by a signal")
     assert sum(1 for _ in next(bench.answers.glob("*.jsonl")).open()) == bought == len(server.requests)
 
 
