@@ -149,10 +149,10 @@ def generate(case: Case) -> Iterator[None]:
     from transformers import AutoModelForCausalLM
 
     from shared.chat import answer_ids
+    from shared.examples import balanced
     from shared.rows import Row
     from shared.tasks import load_task
     from shared.weights import fast_dtype, load_tokenizer, locate
-    from teacher_inference.questions import balanced
 
     source, task = locate(None, TEACHER), load_task(case.task)
     model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=fast_dtype()).eval()

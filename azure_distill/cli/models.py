@@ -71,6 +71,8 @@ def register_command(
     from azure_distill.cli.render import print_json
     from azure_distill.client import is_folder
 
+    if registry:
+        place.azure_registrar(registry)  # an unknown one is told before anything is registered
     client = place.azure_client() if registry else place.client(None if is_folder(run) else run)
     registered = client.models.register(run, name, force=force, form=form)
     shared = client.models.share(registered, registry) if registry else None
@@ -134,10 +136,12 @@ def registered_table(models: list[Model]) -> Table:
     """Registered models with where they come from."""
     from rich.table import Table
 
+    from azure_distill.cli.render import moment
+
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in ("REGISTERED", "VERSION", "CREATED", "TEACHER", "RUN"):
         table.add_column(name, no_wrap=True)
     for model in models:
-        row = (model.name, model.version, model.created, model.lineage.get("teacher"), model.run)
+        row = (model.name, model.version, moment(model.created), model.lineage.get("teacher"), model.run)
         table.add_row(*(str(cell or "") for cell in row))
     return table

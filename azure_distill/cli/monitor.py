@@ -79,7 +79,7 @@ def list_command(limit: int, place: Place, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from azure_distill.cli.render import STYLES, console, print_json
+    from azure_distill.cli.render import STYLES, console, moment, print_json
 
     runs = place.client().jobs.list(limit)
     if as_json:
@@ -94,7 +94,10 @@ def list_command(limit: int, place: Place, as_json: bool) -> None:
     for run in runs:
         done = sum(state.status == "Completed" for state in run.steps.values())
         table.add_row(
-            run.name, Text(run.status, style=STYLES.get(run.status, "")), run.created, f"{done}/{len(run.steps)}"
+            run.name,
+            Text(run.status, style=STYLES.get(run.status, "")),
+            moment(run.created),
+            f"{done}/{len(run.steps)}",
         )
     console().print(table)
 

@@ -73,12 +73,12 @@ class Place:
         if self.asked:
             return self.azure_client()
         here = local_client()
-        if run in (None, LAST) or not _workspace_is_configured():
+        if run is None or not _workspace_is_configured():
             return here
         from azure_distill.errors import NotFound
 
         try:
-            here.jobs.get(str(run))
+            here.jobs.get(run)
         except NotFound:
             return self.azure_client()
         return here

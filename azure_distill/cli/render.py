@@ -66,6 +66,11 @@ def short_path(path: str | Path) -> str:
     return relative if len(relative) < len(text) else text
 
 
+def moment(created: str) -> str:
+    """A time as a person reads it: to the minute, in UTC as it is kept."""
+    return created[:16].replace("T", " ")
+
+
 def step_table(run: Run) -> Table:
     """Steps with their status, time and what they do or why they ran."""
     from rich.table import Table

@@ -6,13 +6,12 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from azure_distill.assets.component import Component
 from azure_distill.backend import COMPLETED, FAILED, TERMINAL, Event, Run
 from azure_distill.cloud import logs
 from azure_distill.cloud.auth import make_credential
@@ -23,7 +22,7 @@ from azure_distill.cloud.follow import Follower
 from azure_distill.cloud.models import ModelRegistry
 from azure_distill.cloud.noise import quiet
 from azure_distill.cloud.pipeline import LINEAGE, make_pipeline, placed, plan_problems
-from azure_distill.cloud.register import Registered, Registrar, variant
+from azure_distill.cloud.register import Registrar, variant
 from azure_distill.cloud.runs import Child, by_step, error_message, fill, is_ours, status_word, summary
 from azure_distill.cloud.session import Session
 from azure_distill.cloud.storage import Place, Storage, parse_place
@@ -74,9 +73,10 @@ class CloudBackend:
             raise InvalidJob(problems)
         plan = on_all_gpus(plan, self._cluster_size)
         components = {variant(component): component for component in map(placed, plan.steps)}
+        registrar = Registrar(self.session.ml)
         with quiet(), ThreadPoolExecutor(1) as pool:  # data and components know nothing of each other
             data = pool.submit(self._data.resolve, plan)
-            registered = self.register(components.values())
+            registered = registrar.components(components.values())
             references = [asset.reference for asset in registered if asset.kind == "component"]
             job = make_pipeline(
                 plan, new_name(plan.name), dict(zip(components, references, strict=True)), data.result()
@@ -86,10 +86,6 @@ class CloudBackend:
         self._started[run.name] = run
         run.warnings = [*plan.warnings, *compute_warnings(plan)]
         return run.name
-
-    def register(self, components: Iterable[Component]) -> list[Registered]:
-        """See that components, and the environments of new ones, are in the workspace."""
-        return Registrar(self.session.ml).components(components)
 
     def started(self, name: str) -> Run:
         return self._started[name]
@@ -185,8 +181,11 @@ class CloudBackend:
             if job is None:
                 raise NotFound("there is no run in the workspace yet", "start one with `azure-distill submit`")
             name = str(job.name)
-        with translated(f"find the run {name} in the workspace {self.session.workspace.name}"):
-            found = self.session.ml.jobs.get(name)
+        try:
+            with translated(f"find the run {name} in the workspace {self.session.workspace.name}"):
+                found = self.session.ml.jobs.get(name)
+        except NotFound as error:
+            raise NotFound(str(error), error.hint or "`azure-distill list --azure` shows its runs") from None
         if not is_ours(found):
             raise NotFound(f"the job {name} was not submitted by azure-distill", "see `azure-distill list --azure`")
         return found

@@ -146,6 +146,8 @@ def _connection(session: Session, name: str) -> Finding:
 
 def _sources(workspace: Workspace) -> str:
     names = {"name": "name", "resource_group": "resource group", "subscription": "subscription"}
+    if len(set(workspace.sources.values())) == 1:
+        return f"from {workspace.sources['name']}"
     return ", ".join(f"{names[part]} from {source}" for part, source in workspace.sources.items())
 
 

@@ -11,6 +11,7 @@ from azure_distill.errors import ConfigurationError, DistillError, InvalidJob, N
 
 SIGN_IN = "sign in with `az login`, or choose another identity with --auth; `azure-distill doctor` shows which is used"
 ROLE = "ask for the role AzureML Data Scientist (and Storage Blob Data Contributor) on the workspace"
+WHICH = "`azure-distill doctor` shows which workspace is meant, and who says so"
 LONGEST = 400
 
 
@@ -53,7 +54,7 @@ def _response(status: int | None, said: str, doing: str) -> DistillError:
     if status == 403:
         return ConfigurationError(message, ROLE)
     if status == 404:
-        return NotFound(message)
+        return NotFound(message, WHICH if "/workspaces/" in said else None)
     if status is None or status in (408, 429) or status >= 500:
         return ServiceUnavailable(message, "try again later")
     return InvalidJob([Problem(message)])

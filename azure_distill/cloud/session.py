@@ -24,7 +24,11 @@ class Session:
 
     @cached_property
     def ml(self) -> MLClient:
-        """The SDK's client; making it sends nothing."""
+        """The SDK's client; making it sends nothing.
+
+        To be made before threads use the SDK: two that import its modules at once can end in a deadlock of imports.
+        """
+        import azure.ai.ml.entities  # noqa: F401
         from azure.ai.ml import MLClient
 
         quiet_loggers()

@@ -67,9 +67,10 @@ class Aligner:
     def align(self, answer: str, ids: Sequence[int], tokens: Sequence[Mapping[str, Any]]) -> Listed | None:
         """`ids` are the student's for `answer` and its end of turn, `tokens` the row's `token_logprobs`."""
         self.tokens += len(ids) - 1
-        spans = self._teacher_spans(answer, [str(token["token"]) for token in tokens])
+        spans = self._teacher_spans(answer.encode(), [_bytes(token) for token in tokens])
+        end = len(answer.encode())
         found = {}
-        for place, span in enumerate([*self._student_spans(answer, ids[:-1]), (len(answer), len(answer))]):
+        for place, span in enumerate([*self._student_spans(answer, ids[:-1]), (end, end)]):
             if span in spans:
                 found[place] = self._listed(int(ids[place]), tokens[spans[span]])
         found = {place: known for place, known in found.items() if known}
@@ -89,15 +90,15 @@ class Aligner:
                 known[found] = float(logprob)
         return known if unknown <= UNKNOWN else {}
 
-    def _teacher_spans(self, answer: str, tokens: Sequence[str]) -> dict[tuple[int, int], int]:
-        """Which token stands at which place of the answer; (end, end) is the token that ends the turn, if listed."""
-        begin = "".join(tokens).find(answer) if answer else -1
+    def _teacher_spans(self, answer: bytes, tokens: Sequence[bytes]) -> dict[tuple[int, int], int]:
+        """Which token stands at which bytes of the answer; (end, end) is the token that ends the turn, if listed."""
+        begin = b"".join(tokens).find(answer) if answer else -1
         if begin < 0:
             return {}
         spans, place = {}, -begin
         for number, token in enumerate(tokens):
             # an end of turn has the text of the student's, or none
-            if place == len(answer) and (token in ("", self.end)):
+            if place == len(answer) and (token in (b"", self.end.encode())):
                 spans[place, place] = number
             elif token and 0 <= place < len(answer):
                 spans[place, place + len(token)] = number
@@ -105,19 +106,20 @@ class Aligner:
         return spans
 
     def _student_spans(self, answer: str, ids: Sequence[int]) -> list[tuple[int, int]]:
-        """Where each of the student's tokens stands in the answer; nowhere for one that is part of a character."""
-        spans, place, pending = [], 0, list[int]()
+        """At which bytes each of the student's tokens stands; nowhere for one that is a part of a character."""
+        spans, rest, pending = [], answer, list[int]()
         for token in ids:
             text = self.texts.get(token, BROKEN)
-            if not pending and answer.startswith(text, place):
-                spans.append((place, place + len(text)))
-                place += len(text)
+            if not pending and rest.startswith(text):
+                start = len(answer.encode()) - len(rest.encode())
+                spans.append((start, start + len(text.encode())))
+                rest = rest[len(text) :]
                 continue
             pending.append(token)
             spans.append((-1, -1))
             text = self._decoded(pending)
-            if answer.startswith(text, place):
-                place, pending = place + len(text), []
+            if rest.startswith(text):
+                rest, pending = rest[len(text) :], []
         return spans
 
     @cached_property
@@ -148,6 +150,10 @@ class Aligner:
 
     def _decoded(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+
+
+def _bytes(token: Mapping[str, Any]) -> bytes:
+    return bytes(token["bytes"]) if "bytes" in token else str(token["token"]).encode()
 
 
 def _table(found: Mapping[int, Mapping[int, float]], length: int) -> Listed | None:

@@ -24,6 +24,7 @@ from teacher_inference.wire import Wire
 
 CHARACTERS_PER_TOKEN, TOKENS_PER_MESSAGE = 2, 8  # rather too many tokens; for rates, before the answer
 OBJECT_TOKENS = 32  # of the object around a label, and of the fence around that
+PIECE = 12  # characters that stand in a message by quotation, hardly by chance
 CONVINCED = 3  # alike answers after which a fault is taken for the endpoint's, not a row's
 RESPONSE_METHOD = "choose distillation.method: response, which needs none"
 
@@ -86,10 +87,11 @@ class Client:
         return self.max_tokens + (OBJECT_TOKENS if self._wraps(ask, self.dialect) else 0)
 
     async def _reserve(self, ask: Ask) -> float:
-        """What the request costs at most: a token is at least a byte."""
+        """What the request costs at most: a token is at least a byte, of the messages or of the form to hold to."""
         if self.budget.max_cost is None:
             return 0.0
         size = sum(len(message["content"].encode()) + TOKENS_PER_MESSAGE for message in ask.question.messages)
+        size += len(json.dumps(self.dialect.constrained(ask.question)))
         while (reserved := self.budget.reserve(size, self._longest(ask))) is None:
             await asyncio.sleep(0.02)  # at the very end of the budget: what is in flight may turn out cheaper
         return reserved
@@ -148,7 +150,7 @@ class Client:
             raise self._not_found(error, str(body.get("model")))
         if error.code in EXHAUSTED:
             raise ServiceUnavailable(f"the quota at {self.address.base} is used up ({error})")
-        if dialect is not self.dialect or self._adapt(error, body):
+        if dialect is not self.dialect or (not _quotes(error, question) and self._adapt(error, body)):
             return Retry("another form", adapted=True)
         self.refusals += 1
         if not self.answers and self.refusals >= CONVINCED:
@@ -179,11 +181,17 @@ class Client:
 
     def _told(self, error: ServerError, question: Question) -> str:
         """The endpoint's own words, unless they quote the prompt; never the secret."""
-        quotes = any(part in error.message for message in question.messages for part in _pieces(message["content"]))
+        quotes = _quotes(error, question, shortest=1)
         message = "" if quotes else f": {self.credential.scrub(' '.join(error.message.split()))[:200]}"
         return f"{error}{message}"
 
 
+def _quotes(error: ServerError, question: Question, shortest: int = PIECE) -> bool:
+    """Whether the endpoint's words hold some of the question's, of messages of at least `shortest` characters."""
+    texts = [message["content"] for message in question.messages if len(message["content"]) >= shortest]
+    return any(piece in error.message for text in texts for piece in _pieces(text))
+
+
 def _pieces(text: str) -> Iterator[str]:
     """Pieces of a text; a quotation of two pieces' length or more holds at least one of them."""
-    return (text[start : start + 12] for start in range(0, max(1, len(text) - 11), 12))
+    return (text[start : start + PIECE] for start in range(0, max(1, len(text) - PIECE + 1), PIECE))

@@ -225,5 +225,6 @@ def test_the_sdk_adds_nothing_to_what_we_say(
 def test_another_programs_job_is_none_of_ours(bench: Bench, client: DistillClient) -> None:
     with pytest.raises(NotFound):
         client.jobs.get("last")
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound) as caught:
         client.jobs.get("nothing")
+    assert "list --azure" in str(caught.value.hint)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from azure_distill.backend import Event
 from azure_distill.client import DistillClient
-from azure_distill.cloud.register import Registered
+from azure_distill.cloud.register import Registered, Registrar
+from azure_distill.errors import ConfigurationError
 from azure_distill.plan.plan import DataPath, Literal, Step, StepOutput
 from azure_distill.spec.job import DistillationJob
 from tests.azure_distill.cloud.conftest import UPPER, Bench, plan
@@ -108,7 +114,9 @@ def test_a_changed_file_is_a_new_version_and_a_description_is_not(bench: Bench) 
 
 
 def registered(bench: Bench, step: Step) -> list[Registered]:
-    return [asset for asset in bench.backend().register([step.component]) if asset.kind == "component"]
+    return [
+        asset for asset in Registrar(bench.azure.client()).components([step.component]) if asset.kind == "component"
+    ]
 
 
 def test_a_failed_step_tells_its_own_words(bench: Bench) -> None:
@@ -127,6 +135,41 @@ def test_a_failed_step_tells_its_own_words(bench: Bench) -> None:
     assert run.exit_code == 3
     assert run.steps["after"].status == "Canceled"
     assert Event("failing", "error: row 3 has no answer") in events
+
+
+def test_watching_a_failing_run_ends_with_10_the_steps_name_and_the_end_of_its_log(
+    bench: Bench, tmp_path: Path
+) -> None:
+    failing = bench.shell("failing", "seq 1 30; echo 'Killed: out of memory' >&2; exit 137; : '${{outputs.out}}'")
+    name = bench.backend().submit(plan(failing))
+    bench.azure.write_config(tmp_path)
+    command = [sys.executable, "-m", "azure_distill", "watch", name]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 10, done.stderr
+    assert "failing" in done.stderr
+    assert "30\nKilled: out of memory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_dropped_upload_is_sent_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = list[float]()
+    monkeypatch.setattr("azure.core.pipeline.transport.HttpTransport.sleep", lambda _, wait: waits.append(wait))
+    bench.azure.faults.drop("PUT", r"blob\.core\.windows\.net/.*/text\.txt")
+    name = bench.backend().submit(plan(bench.upper("first", {"text": DataPath(bench.file("a"))})))
+    assert bench.azure.wait(name) == "Completed", bench.azure.run(name).error
+    assert bench.azure.faults.done == 1
+    assert waits
+    assert bench.backend().read(name, "first", "out", "upper.txt") == b"A"
+
+
+def test_an_expired_token_ends_with_a_remedy_and_without_a_job(bench: Bench) -> None:
+    bench.azure.faults.expire_tokens("PUT", "/jobs/")
+    backend = bench.backend()
+    with pytest.raises(ConfigurationError, match="ExpiredAuthenticationToken") as caught:
+        backend.submit(plan(bench.upper("first", {"text": DataPath(bench.file("a"))})))
+    assert "az login" in str(caught.value.hint)
+    assert bench.azure.workspace.jobs == {}
+    assert backend.submit(plan(bench.upper("first", {"text": DataPath(bench.file("a"))})))
 
 
 def test_a_canceled_run_is_canceled_on_both_sides(bench: Bench) -> None:

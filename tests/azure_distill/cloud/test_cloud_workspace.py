@@ -79,6 +79,21 @@ def test_a_message_is_one_line_without_colours() -> None:
     assert len(short("x" * 5000)) < 500
 
 
+@pytest.mark.parametrize(
+    "verb", [["list", "--azure"], ["doctor"], ["components", "register"], ["logs", "some_run", "--azure"]]
+)
+def test_without_a_workspace_a_verb_ends_with_a_remedy(verb: list[str], tmp_path: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AZURE")}
+    environ = {**kept, "AZURE_DISTILL_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "-m", "azure_distill", *verb], cwd=tmp_path, env=environ, capture_output=True, text=True
+    )
+    assert done.returncode == ConfigurationError.exit_code, done.stderr
+    said = (done.stdout + done.stderr).strip()
+    assert "config.json" in said
+    assert len(said.splitlines()) == 2
+
+
 @pytest.mark.parametrize("verb", [["doctor"], ["list", "--azure"], ["status", "some_run", "--azure"]])
 def test_without_a_way_to_sign_in_a_verb_ends_soon_with_a_remedy(verb: list[str], tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))

@@ -51,7 +51,6 @@ def hyperparameters(epochs: int) -> Hyperparameters:
     return Hyperparameters(learning_rate=0.02, batch_size=25, num_epochs=epochs)
 
 
-@torch.no_grad()
 def answered(count: int, seed: int) -> Iterator[Example]:
     """Rows with the teacher's own answers, drawn at temperature 1, and all that a method may want of it."""
     model = teacher()
@@ -59,7 +58,8 @@ def answered(count: int, seed: int) -> Iterator[Example]:
     prompts = torch.tensor([[WORDS[a], WORDS[b]] for a, b in np.random.default_rng(seed).integers(0, 20, (count, 2))])
     tokens, logprobs = prompts, []
     for _ in range(6):
-        logprobs.append(model(tokens).logits[:, -1].log_softmax(-1))
+        with torch.no_grad():
+            logprobs.append(model(tokens).logits[:, -1].log_softmax(-1))
         tokens = torch.cat([tokens, logprobs[-1].exp().multinomial(1)], 1)
     likeliest = torch.stack(logprobs, 1).topk(5)
     for number in range(count):

@@ -156,7 +156,8 @@ def test_a_hosted_teacher_answers_its_own_question() -> None:
 def test_a_hosted_teachers_layers_run_once_for_each_row() -> None:
     teacher = hosted(shaken(1))
     runs = []
-    hook = teacher.model.get_decoder().layers[0].register_forward_hook(lambda *_: runs.append(1))
+    model: Any = teacher.model
+    hook = model.get_decoder().layers[0].register_forward_hook(lambda *_: runs.append(1))
     first = teacher.hidden_states(Collator(PAD)(asked(ROWS)))
     again = teacher.hidden_states(Collator(PAD)(asked(ROWS)[::-1]))
     hook.remove()

@@ -181,6 +181,21 @@ def test_a_row_that_is_too_long_teaches_nothing(bench: Bench) -> None:
     assert len(server.requests) == 1
 
 
+def test_a_refusal_that_quotes_the_row_teaches_nothing_about_the_parameters(bench: Bench) -> None:
+    """Else a row about fever would switch the temperature off for all that follow."""
+    bench.write("train", [*PROMPTS, "the patient's temperature must be below 38 degrees"])
+
+    def plan(number: int, body: Body) -> Fault | None:
+        said = body["messages"][-1]["content"]
+        return status(400, {"message": f"cannot take: {said}"}) if "patient" in said else None
+
+    with LoopbackTeacher(plan=plan) as server:
+        result = bench.run(server)
+    assert result.usage["adapted"] == []
+    assert [line["id"] for line in result.rejected] == ["train40"]
+    assert all("temperature" in seen.body for seen in server.requests)
+
+
 def test_holding_to_labels_can_be_switched_off_and_is_part_of_what_was_asked(bench: Bench) -> None:
     bench.write("train", PROMPTS)
     with LoopbackTeacher(sport) as server:

