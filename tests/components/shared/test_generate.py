@@ -173,7 +173,7 @@ def test_a_model_with_a_sliding_window_is_left_to_transformers() -> None:
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
     }
-    config = MistralConfig(vocab_size=len(TOKENIZER), sliding_window=4, **sizes)
+    config = MistralConfig(vocab_size=len(TOKENIZER), num_key_value_heads=1, sliding_window=4, **sizes)
     made: Any = MistralForCausalLM(config)
     assert slots_fit(ENDING)
     assert not slots_fit(made)
