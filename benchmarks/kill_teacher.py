@@ -53,7 +53,9 @@ def main() -> None:
             time.sleep(rng.uniform(0, LATENCY))
             process.kill()
             process.join()
-            time.sleep(2 * LATENCY)  # what was in flight arrives nowhere
+            time.sleep(2 * LATENCY)
+            while server.open.value:  # the server still reads what the dead had sent
+                time.sleep(LATENCY)
             now, missing = stored(folder), server.seen()["requests"]
             missing -= len(now)
             lost += len(before - now)

@@ -240,8 +240,9 @@ class Behaviour:
 class Endpoint:
     """What the server has seen."""
 
-    def __init__(self, behaviour: Behaviour, received: Any) -> None:
-        self.behaviour, self.received = behaviour, received
+    def __init__(self, behaviour: Behaviour, counts: tuple[Any, Any]) -> None:
+        self.behaviour = behaviour
+        self.received, self.open = counts
         self.in_flight = 0
         self.bodies: set[bytes] = set()
         self.answers: list[float] = []
@@ -279,6 +280,10 @@ class Connected(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self.endpoint.open.value += 1
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.endpoint.open.value -= 1
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -303,7 +308,9 @@ class Server:
     def __init__(self, behaviour: Behaviour) -> None:
         receiver, sender = multiprocessing.Pipe(duplex=False)
         self.received: Any = multiprocessing.Value("q", lock=False)  # requests so far
-        self.process = multiprocessing.Process(target=serve, args=(behaviour, self.received, sender), daemon=True)
+        self.open: Any = multiprocessing.Value("q", lock=False)  # connections now
+        counts = (self.received, self.open)
+        self.process = multiprocessing.Process(target=serve, args=(behaviour, counts, sender), daemon=True)
         self.process.start()
         self.url = f"http://127.0.0.1:{receiver.recv()}/v1"
 
@@ -322,9 +329,9 @@ class Server:
         return found
 
 
-def serve(behaviour: Behaviour, received: Any, ready: Connection) -> None:
+def serve(behaviour: Behaviour, counts: tuple[Any, Any], ready: Connection) -> None:
     async def run() -> None:
-        endpoint = Endpoint(behaviour, received)
+        endpoint = Endpoint(behaviour, counts)
         server = await asyncio.get_running_loop().create_server(
             lambda: Connected(endpoint), "127.0.0.1", 0, backlog=1024
         )

@@ -15,6 +15,7 @@ from azure_distill.errors import ConfigurationError, NotFound, ServiceUnavailabl
 from azure_distill.plan.plan import Literal, Plan
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
+VAULT = "https://vault.azure.net/.default"
 TOKENS, SECONDS = 16, 60  # an answer's length and the time to wait for it
 LENGTHS = ("max_tokens", "max_completion_tokens")  # the names that endpoints have for the first
 REFUSED = {401: ConfigurationError, 403: ConfigurationError, 404: NotFound}
@@ -51,6 +52,8 @@ def _key(session: Session, auth: Mapping[str, str], environ: Mapping[str, str]) 
         return None, "nobody"
     if auth["kind"] == "entra":
         return session.credential.get_token(SCOPE).token, "Entra ID"
+    if auth["kind"] == "key_vault":
+        return _secret(session, auth["url"]), f"the secret at {auth['url']}"
     if key := environ.get(auth["name"]):
         return key.strip(), f"the key in {auth['name']}"
     if name := auth.get("connection"):
@@ -60,6 +63,18 @@ def _key(session: Session, auth: Mapping[str, str], environ: Mapping[str, str]) 
             return str(secret), f"the key of the connection {name}"
         raise ConfigurationError(f"the connection {name} holds no key", "make one of the type api_key: docs/azure.md")
     raise ConfigurationError(f"{auth['name']} is not set: there is no key to ask with", "set it, or name a connection")
+
+
+def _secret(session: Session, url: str) -> str:
+    """The value of a Key Vault secret."""
+    token = session.credential.get_token(VAULT).token
+    request = urllib.request.Request(f"{url}?api-version=7.4", headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+            return str(json.load(answer)["value"]).strip()
+    except (OSError, ValueError, KeyError) as error:  # an HTTPError is an OSError
+        hint = "your identity needs the role Key Vault Secrets User"
+        raise ConfigurationError(f"the secret at {url} cannot be read: {error}", hint) from None
 
 
 def _is_claude(endpoint: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from azure_distill.catalog.models import CatalogModel, students, teachers
 from azure_distill.errors import InvalidJob
 from azure_distill.plan import machine
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
-from azure_distill.spec.checks import TEACHER, check, is_hosted, is_remote, softens, warnings
+from azure_distill.spec.checks import TEACHER, check, gold_rows, is_hosted, is_remote, softens, warnings
 from azure_distill.spec.job import Compute, DistillationJob, Hyperparameters
 from azure_distill.spec.problems import locate
 
@@ -169,7 +169,7 @@ class _Builder:
             "training_data": self._data(job.training_data),
             "validation_data": self._data(job.validation_data),
             "test_data": self._data(job.test_data),
-            "gold_data": self._data(job.teacher_model.adapt_on),
+            "gold_data": self._data(gold_rows(job)),
             "task": self.task,
             "settings": as_json(settings),
         }
@@ -197,7 +197,8 @@ class _Builder:
 
     def _teacher_inference(self) -> Step:
         teacher, sampling = self.job.teacher_model, self.job.teacher_model.sampling
-        asked = {"max_tokens": sampling.max_tokens, **sampling.model_dump(exclude_none=True, exclude_defaults=True)}
+        chosen = sampling.model_dump(exclude={"examples"}, exclude_none=True, exclude_defaults=True)
+        asked = {"max_tokens": sampling.max_tokens, **chosen}
         if "temperature" not in asked and not softens(self.job):
             temperature = self.job.hyperparameters.temperature
             asked |= {} if temperature is None else {"temperature": temperature}

@@ -52,8 +52,10 @@ def _files(job: DistillationJob) -> Iterator[Problem]:
         value = getattr(job, name)
         if value is not None and not is_remote(value):
             yield from _data_file(job, (name,), value)
-    if job.teacher_model.adapt_on and not is_remote(job.teacher_model.adapt_on):
-        yield from _data_file(job, ("teacher_model", "adapt_on"), job.teacher_model.adapt_on)
+    gold = gold_rows(job)
+    if gold and not is_remote(gold):
+        place = ("adapt_on",) if job.teacher_model.adapt_on else ("sampling", "examples")
+        yield from _data_file(job, ("teacher_model", *place), gold)
 
 
 def _data_file(job: DistillationJob, place: tuple[str, ...], value: str) -> Iterator[Problem]:
@@ -93,8 +95,12 @@ def _teacher(job: DistillationJob) -> Iterator[Problem]:
     yield from _drawing(job)
     if teacher.max_cost is not None and not is_hosted(job) and not (teacher.prices or (known and known.prices)):
         yield problem("max_cost", "needs the teacher's prices, which the catalog does not know", "give prices:")
-    if teacher.sampling.few_shot and not teacher.adapt_on:
-        yield problem("sampling", "few_shot shows gold rows to the teacher: name them in adapt_on")
+    if teacher.sampling.few_shot and not gold_rows(job):
+        yield problem("sampling", "few_shot shows solved rows to the teacher: name their file in sampling.examples")
+    if teacher.sampling.examples and not teacher.sampling.few_shot:
+        yield problem("sampling", "examples are shown to the teacher with few_shot only: say how many")
+    if teacher.adapt_on and teacher.sampling.examples not in (None, teacher.adapt_on):
+        yield problem("sampling", "examples are the rows of adapt_on where a teacher is adapted", "leave examples out")
 
 
 def _drawing(job: DistillationJob) -> Iterator[Problem]:
@@ -124,6 +130,11 @@ def is_hosted(job: DistillationJob) -> bool:
     if teacher.endpoint:
         return False
     return bool(teacher.path) or (known.access == "hosted" if known else True)
+
+
+def gold_rows(job: DistillationJob) -> str | None:
+    """The file of rows with right answers that a teacher is adapted on or shown."""
+    return job.teacher_model.adapt_on or job.teacher_model.sampling.examples
 
 
 def softens(job: DistillationJob) -> bool:
@@ -170,8 +181,8 @@ def _task(job: DistillationJob) -> Iterator[Problem]:
         yield locate(job.source, ("hyperparameters", "temperature"), message)
     if job.prompt_settings.enable_chain_of_density and job.task_type != "summarization":
         yield locate(job.source, ("prompt_settings", "enable_chain_of_density"), "is for summarization only")
-    if job.evaluation.gold_baseline and not job.teacher_model.adapt_on:
-        message = "needs gold rows: name them in teacher_model.adapt_on"
+    if job.evaluation.gold_baseline and not gold_rows(job):
+        message = "needs gold rows: name them in teacher_model.adapt_on, or as teacher_model.sampling.examples"
         yield locate(job.source, ("evaluation", "gold_baseline"), message)
     if job.data.validation_split + job.data.test_split >= 1:
         yield locate(job.source, ("data",), "validation_split and test_split leave no row to train on")

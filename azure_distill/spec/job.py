@@ -57,6 +57,7 @@ class Sampling(Part):
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int = Field(512, ge=1)
     few_shot: int = Field(0, ge=0, le=64)
+    examples: str | None = None
     seed: int | None = None
     samples: int = Field(1, ge=1, le=64)
     selection: Literal["all", "majority", "gold"] | None = None

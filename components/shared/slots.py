@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 SPARE = 64  # tokens of room that a layer is given at a time
 # what `slots_fit` understands of a model's generation settings; anything else is left to transformers
@@ -26,13 +23,13 @@ PLAIN = {
 }  # fmt: skip
 
 
-def slots_fit(model: PreTrainedModel) -> bool:
+def slots_fit(model: Any) -> bool:
     """Whether a model's state is all keys and values of all layers, and its settings ask for plain decoding."""
-    settings: Any = model.generation_config
+    settings = model.generation_config
     layers = DynamicCache(config=model.config).layers
-    plain = settings is not None and settings.to_diff_dict().keys() <= PLAIN
-    supported: Any = model._supports_default_dynamic_cache
-    return plain and supported() and all(type(layer) is DynamicLayer for layer in layers)
+    if settings is None or not settings.to_diff_dict().keys() <= PLAIN or not model._supports_default_dynamic_cache():
+        return False
+    return all(type(layer) is DynamicLayer for layer in layers)
 
 
 class Room(DynamicLayer):  # type: ignore[no-untyped-call]
@@ -57,10 +54,9 @@ class Room(DynamicLayer):  # type: ignore[no-untyped-call]
     def replace(self, rows: torch.Tensor, other: Room | None, width: int) -> None:
         """Keep `rows` and append those of `other`; all end at column `width` from now on."""
         states = []
-        joining = (other.keys, other.values) if other else (None, None)
-        for mine, theirs in zip((self.keys, self.values), joining, strict=True):
-            assert mine is not None
-            parts = [mine[rows]] if theirs is None else [mine[rows], theirs]
+        for name in ("keys", "values"):
+            mine: torch.Tensor = getattr(self, name)
+            parts: list[torch.Tensor] = [mine[rows]] if other is None else [mine[rows], getattr(other, name)]
             made = mine.new_zeros(sum(map(len, parts)), mine.shape[1], width + SPARE, mine.shape[-1])
             begin = 0
             for part in parts:
@@ -136,7 +132,8 @@ class Slots:
         """The cache after `prompts`, whose first tokens are added to `texts`."""
         width = max(map(len, prompts))
         cache = DynamicCache()
-        cache.layers = [Room() for _ in range(self.model.config.get_text_config(decoder=True).num_hidden_layers)]  # type: ignore[no-untyped-call]
+        make: Any = Room
+        cache.layers = [make() for _ in range(self.model.config.get_text_config(decoder=True).num_hidden_layers)]
         rows = [[self.pad_id] * (width - len(ids)) + list(ids) for ids in prompts]
         logits = self._forward(rows, [len(ids) - width for ids in prompts], width, cache)
         self._take(texts, logits)

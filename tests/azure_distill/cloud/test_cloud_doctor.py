@@ -92,6 +92,10 @@ def test_the_teacher_is_asked_only_on_demand_by_the_jobs_key(
         (asked,) = findings(azure, tmp_path, ask=True, teacher_model=teacher)["teacher"]
         assert (asked.exit_code, "by the key in MY_KEY: 401" in asked.told) == (4, True)
         assert "canary" not in asked.told
+        azure.workspace.secrets["teacher"] = CANARY
+        vault = {"name": "big", "endpoint": server.url, "key_vault": "https://emuvault.vault.azure.net/secrets/teacher"}
+        (asked,) = findings(azure, tmp_path, ask=True, teacher_model=vault)["teacher"]
+        assert (asked.exit_code, "by the secret at https://emuvault" in asked.told) == (0, True)
         gone = teacher | {"endpoint": "http://127.0.0.1:9/v1"}
         (asked,) = findings(azure, tmp_path, ask=True, teacher_model=gone)["teacher"]
         assert (asked.exit_code, "nobody answers" in asked.told) == (13, True)

@@ -123,6 +123,31 @@ def test_a_hosted_teacher_of_tokens_goes_to_the_student_as_it_answers(rows: str)
     assert "teacher_id" not in build_plan(job(rows), {}).step("student_finetune").inputs
 
 
+def test_any_teacher_can_be_shown_solved_rows(rows: str) -> None:
+    for teacher in ({"name": "any", "endpoint": ENDPOINT, "auth": "none"}, {"name": "smollm2-135m-instruct"}):
+        shown = teacher | {"sampling": {"few_shot": 2, "examples": rows}}
+        plan = build_plan(job(rows, teacher_model=shown, evaluation={"gold_baseline": True}), {})
+        assert plan.step("prepare_data").inputs["gold_data"] == DataPath(Path(rows))
+        step = plan.step("teacher_inference")
+        assert step.inputs["gold"] == StepOutput("prepare_data", "gold")
+        assert literal(step, "sampling") == {"max_tokens": 512, "few_shot": 2}
+        assert "teacher_adaptation" not in [step.name for step in plan.steps]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sampling": {"few_shot": 2}}, "name their file in sampling.examples"),
+        ({"sampling": {"examples": "rows.jsonl"}}, "with few_shot only"),
+        ({"sampling": {"few_shot": 2, "examples": "nowhere.jsonl"}}, "no such file"),
+    ],
+)
+def test_solved_rows_that_cannot_be_shown(rows: str, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        build_plan(job(rows, teacher_model={"name": "any", "endpoint": ENDPOINT, "auth": "none"} | given), {})
+    assert any(message in f"{problem.message} {problem.hint}" for problem in caught.value.problems)
+
+
 def test_an_endpoint_is_asked_for_the_tokens_that_the_student_learns_from(rows: str) -> None:
     logits = {"distillation": {"method": "logits"}, "hyperparameters": {"temperature": 0.7}}
     plan = build_plan(job(rows, student_model="phi-4", **logits), {})

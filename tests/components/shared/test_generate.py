@@ -167,7 +167,12 @@ def test_refilled_places_write_what_a_batch_writes(prompts: list[list[int]], row
 def test_a_model_with_a_sliding_window_is_left_to_transformers() -> None:
     from transformers import MistralConfig, MistralForCausalLM
 
-    sizes: Any = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     config = MistralConfig(vocab_size=len(TOKENIZER), num_key_value_heads=1, sliding_window=4, **sizes)
     made: Any = MistralForCausalLM(config)
     assert slots_fit(ENDING)
