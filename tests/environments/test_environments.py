@@ -122,7 +122,7 @@ def test_it_has_the_versions_that_the_tests_run_with(name: str) -> None:
     assert differing == CAPPED
 
 
-@pytest.mark.parametrize("component", OWN)
+@pytest.mark.parametrize("component", sorted(OWN))
 def test_the_gpu_environment_provides_every_import(component: str) -> None:
     given = set(conda_pins("gpu"))
     missing = {module for module, _ in imported(ROOT / "components" / component) if not providers(module) & given}
