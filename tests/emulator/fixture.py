@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,7 @@ def azure(azure_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Azu
         if name != "AZURE_DISTILL_HOME":
             monkeypatch.delenv(name)
     azure = Azure(azure_server, azure_server.add_workspace())
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it remembers the proxies of its first request
     for name, value in azure.variables.items():
         monkeypatch.setenv(name, value)
     azure_server.recorder.clear()

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "environments"
 COMPONENTS = builtin_components()
 OWN = {"shared", *COMPONENTS}
+OPTIONAL = {"vllm"}  # used where an environment of the user's own has it
 PIN = re.compile(r"(?P<name>[\w.-]+)(\[[\w,]+\])?==(?P<version>[\w.+]+)")
 BASE = r"mcr\.microsoft\.com/azureml/[\w.-]+:\d{8}\.v\d+"
 # azureml-mlflow takes no later ones
@@ -62,7 +63,7 @@ def imported(folder: Path) -> Iterator[tuple[str, str | None]]:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found = [(str(node.module), alias.name) for alias in node.names]
             for module, name in found:
-                if module.partition(".")[0] not in sys.stdlib_module_names | OWN:
+                if module.partition(".")[0] not in sys.stdlib_module_names | OWN | OPTIONAL:
                     yield module, name
 
 

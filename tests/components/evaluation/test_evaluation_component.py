@@ -227,7 +227,10 @@ def test_a_model_that_does_not_exist_is_not_found_and_leaves_no_traceback(
     folder, _ = prepared
     done = evaluate(data=folder / "data", student_model=folder / "none", task=label_task, report=folder / "report")
     assert done.returncode == 5
-    assert done.stderr == f"error: {folder / 'none'}: is not a model folder: it has no config.json\n"
+    assert (
+        done.stderr
+        == f"error: {folder / 'none'}: is not a model folder: it and those below lack a config.json with weights\n"
+    )
 
 
 @pytest.mark.parametrize(
