@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from azure_distill.assets.component import Component, builtin_components
-from azure_distill.catalog.models import CatalogModel, students, teachers
+from azure_distill.catalog.models import students, teachers
 from azure_distill.errors import InvalidJob
 from azure_distill.plan import machine
+from azure_distill.plan.arguments import (
+    ENDPOINT_VARIABLE,
+    as_json,
+    endpoint_settings,
+    endpoint_url,
+    hyperparameters,
+    task_settings,
+)
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
 from azure_distill.spec.checks import TEACHER, check, gold_rows, is_hosted, is_remote, softens, warnings
-from azure_distill.spec.job import Compute, DistillationJob, Hyperparameters
+from azure_distill.spec.job import Compute, DistillationJob
 from azure_distill.spec.problems import locate
 
-ENDPOINT_VARIABLE = "AZURE_DISTILL_TEACHER_ENDPOINT"
-KEY_VARIABLE = "AZURE_DISTILL_TEACHER_API_KEY"
 SCRATCH = "scratch"
 LIMITS = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "min_endpoint_success_ratio", "max_cost"}
 
@@ -55,33 +60,6 @@ def single_evaluation(
     return Plan("evaluate", job, steps)
 
 
-def as_json(value: Any) -> Literal:
-    """A structured literal.  Single quotes are escaped because the command puts it between them, and what Azure ML
-    would take for a binding of its own.
-    """
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return Literal(text.replace("'", "\\u0027").replace("${{", "$\\u007b{"))
-
-
-def task_settings(job: DistillationJob) -> dict[str, Any]:
-    """The `task` argument of every component."""
-    prompts = job.prompt_settings
-    settings: dict[str, Any] = {"type": job.task_type}
-    if job.labels:
-        settings["labels"] = job.labels
-    if prompts.system_prompt:
-        settings["system_prompt"] = prompts.system_prompt
-    if prompts.enable_chain_of_thought:
-        settings["chain_of_thought"] = True
-    if prompts.enable_chain_of_density:
-        settings["chain_of_density"] = True
-    if prompts.keep_rationale:
-        settings["keep_rationale"] = True
-    if job.task_type == "summarization":
-        settings["max_summary_words"] = prompts.max_len_summary
-    return settings
-
-
 class _Builder:
     """One method a step; what several steps need is worked out once."""
 
@@ -94,7 +72,7 @@ class _Builder:
 
     def plan(self) -> Plan:
         problems = check(self.job, frozenset(self.registered))
-        if not self.hosted and not self._endpoint_url():
+        if not self.hosted and not endpoint_url(self.job, self.environ):
             hint = f"give its endpoint:, or set {ENDPOINT_VARIABLE}"
             where = ("teacher_model",)
             problems.append(
@@ -190,7 +168,7 @@ class _Builder:
             "data": StepOutput("prepare_data", "gold"),
             **self._teacher_weights("student_folder", "student_id"),
             "task": self.task,
-            "hyperparameters": as_json(_hyperparameters(self.job.teacher_model.adapt)),
+            "hyperparameters": as_json(hyperparameters(self.job.teacher_model.adapt)),
             "distillation": as_json({"method": "response"}),
         }
         return self._step("teacher_adaptation", "student_finetune", inputs, loads=self._teacher_size())
@@ -211,7 +189,7 @@ class _Builder:
             "probabilities": self._probabilities(),
         }
         if not self.hosted:
-            endpoint = self._endpoint()
+            endpoint = endpoint_settings(self.job, self.environ)
             auth = endpoint["auth"]
             secrets = (auth["name"],) if auth["kind"] == "key_env" else ()
             connections = {auth["name"]: auth["connection"]} if "connection" in auth else {}
@@ -232,29 +210,6 @@ class _Builder:
             return {folder: StepOutput("teacher_adaptation", "model")}
         return self._teacher_weights(folder, identifier)
 
-    def _endpoint_url(self) -> str | None:
-        return self.job.teacher_model.endpoint or self.environ.get(ENDPOINT_VARIABLE)
-
-    def _endpoint(self) -> dict[str, Any]:
-        teacher, known = self.job.teacher_model, teachers().get(self.job.teacher_model.name)
-        auth: dict[str, str]
-        if teacher.auth:
-            auth = {"kind": teacher.auth}
-        elif teacher.key_vault:
-            auth = {"kind": "key_vault", "url": teacher.key_vault}
-        else:
-            auth = {"kind": "key_env", "name": teacher.api_key_env or KEY_VARIABLE}
-            auth |= {"connection": teacher.connection} if teacher.connection else {}
-        endpoint: dict[str, Any] = {"url": self._endpoint_url(), "auth": auth}
-        endpoint["model"] = teacher.deployment or (known and known.endpoint_model) or teacher.name
-        for name in ("api", "api_version"):
-            if value := getattr(teacher, name) or getattr(known, name, None):
-                endpoint[name] = value
-        if not teacher.constrain_labels:
-            endpoint["constrain"] = False
-        prices = teacher.prices.model_dump() if teacher.prices else _prices(known)
-        return endpoint | ({"prices": prices} if prices else {})
-
     def _student(self, folder: str, identifier: str, recipe: str | None) -> Inputs:
         """The ports by which a component is given the untrained student."""
         name = self.job.student_model
@@ -274,7 +229,7 @@ class _Builder:
 
     def _finetune(self, name: str, data: StepOutput, method: Mapping[str, Any], *, read_teacher: bool = False) -> Step:
         known = students().get(self.job.student_model)
-        chosen = _hyperparameters(self.job.hyperparameters)
+        chosen = hyperparameters(self.job.hyperparameters)
         if known and self.job.student_model not in self.registered:
             chosen = known.hyperparameters(chosen)
         inputs: Inputs = {
@@ -342,14 +297,3 @@ class _Builder:
             "method": job.distillation.method,
             "training_data": job.training_data,
         }
-
-
-def _hyperparameters(values: Hyperparameters) -> dict[str, Any]:
-    """What a training component takes; the temperature belongs to the method or to the teacher's sampling."""
-    return values.model_dump(exclude_none=True, exclude={"temperature"})
-
-
-def _prices(known: CatalogModel | None) -> dict[str, float] | None:
-    if known is None or not known.prices:
-        return None
-    return {key: known.prices[key] for key in ("input_per_million", "output_per_million")}

@@ -25,7 +25,8 @@ from azure_distill.cloud.workspace import Workspace
 from azure_distill.errors import InvalidJob
 from azure_distill.local.paths import Home
 from azure_distill.local.step import bind
-from azure_distill.plan.build import as_json, build_plan
+from azure_distill.plan.arguments import as_json
+from azure_distill.plan.build import build_plan
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step
 from azure_distill.samples.write import Sizes, write_rows
 from azure_distill.spec.job import DistillationJob

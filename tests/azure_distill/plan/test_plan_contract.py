@@ -25,6 +25,7 @@ from teacher_inference.settings import EndpointSettings, Limits, Sampling
 VALUES: tuple[Any, ...] = (
     0, 1e-9, 0.05, 0.3, 0.5, 0.99, 1, 1.5, 2, 7, 8, 20, 64, 99.5, 1024, 1025, 4097, 2**31, 2**32, 2**63, 1e300,
     True, False, "drop", "error", "macro_f1 >= 0.5", ["macro_f1 >= 0.5"], ["accuracy_gain > 1e-3"],
+    {"response": 1, "label_logits": 2}, "label_logits", "response", "jsd", "majority", "all",
 )  # fmt: skip
 TEACHER = {"name": "any", "endpoint": "http://127.0.0.1:9/v1", "auth": "none"}
 TASK = json.dumps({"type": "classification", "labels": ["yes", "no"]})
