@@ -1,8 +1,9 @@
 """Many questions in flight at once, each until it is answered, is hopeless, or the run stops.
 
 There are no batches: a worker takes its next question when its last one is settled, and while it waits to try again
-it holds no place of the limiter.  A place is given back only when the answer is on disk, so a killed process loses
-the requests in flight and nothing else.
+it holds no place of the limiter.  A place is given back when the endpoint has answered, for it does not wait for our
+disk; but of questions sent whose answers are not on disk there are never more than the limiter's ceiling, so a killed
+process loses that many requests at most.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self._sending: set[asyncio.Task[Any]] = set()
+        self._unwritten = asyncio.Semaphore(self.limiter.window.ceiling)
         self._stopping = False
         self.meter.limit = int(self.limiter.window.limit)
 
@@ -119,10 +121,24 @@ class Engine:
 
     async def _attempt(self, ask: Ask) -> Outcome | None:
         """One request; returns when its answer, if it is one, is on disk.  None when the run has stopped."""
-        tokens = self.tokens(ask)
-        ticket = await self.limiter.acquire(tokens)
         task = asyncio.current_task()
         assert task
+        async with self._unwritten:
+            try:
+                outcome = await self._send(ask, task)
+                if isinstance(outcome, Answer):
+                    await self._writer.write(ask, outcome)
+                return outcome
+            except Exception:
+                self._stopping = True
+                raise
+            finally:
+                self._sending.discard(task)
+
+    async def _send(self, ask: Ask, task: asyncio.Task[Any]) -> Outcome | None:
+        """Ask in a place of the limiter."""
+        tokens = self.tokens(ask)
+        ticket = await self.limiter.acquire(tokens)
         self._sending.add(task)
         outcome: Outcome | None = None
         try:
@@ -130,14 +146,11 @@ class Engine:
                 return None
             self.meter.requests += 1
             outcome = await self.send(ask)
-            if isinstance(outcome, Answer):
-                await self._writer.write(ask, outcome)
             return outcome
         except Exception:
             self._stopping = True  # before the place goes to the next
             raise
         finally:
-            self._sending.discard(task)
             self._release(ticket, tokens, outcome)
 
     def _release(self, ticket: int, tokens: int, outcome: Outcome | None) -> None:
