@@ -16,6 +16,7 @@ from evaluation.statistics import (
     bootstrap_p,
     mcnemar,
     paired_share_difference,
+    paired_share_ratio,
     percentiles,
     resampled_sums,
     wilson,
@@ -73,8 +74,7 @@ def difference(metric: Metric, first: Array, second: Array, draws: int, seed: in
     value = float(metric.value(first.sum(0)) - metric.value(second.sum(0)))
     interval: Interval | None
     if metric.proportion:
-        only_first = int(((first[:, 1] > 0) & (second[:, 1] == 0)).sum())
-        only_second = int(((second[:, 1] > 0) & (first[:, 1] == 0)).sum())
+        _, only_first, only_second = _right(first, second)
         interval = paired_share_difference(only_first, only_second, n)
         p, test = mcnemar(only_first, only_second), "exact McNemar"
     else:
@@ -86,17 +86,28 @@ def difference(metric: Metric, first: Array, second: Array, draws: int, seed: in
 
 
 def ratio(metric: Metric, first: Array, second: Array, draws: int, seed: int) -> Figure | None:
-    """first / second over the rows that both answered, with a paired bootstrap interval; None where second is 0."""
+    """first / second over the rows that both answered, with a paired interval; None where second is 0."""
     first, second = _common(first, second)
     if not len(first):
         return None
     top, bottom = float(metric.value(first.sum(0))), float(metric.value(second.sum(0)))
     if not bottom:
         return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = metric.value(resampled_sums(first, draws, seed)) / metric.value(resampled_sums(second, draws, seed))
-    low, high = percentiles(drawn) or (None, None)
+    interval: Interval | None
+    if metric.proportion:
+        interval = paired_share_ratio(*_right(first, second))
+    else:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            drawn = metric.value(resampled_sums(first, draws, seed)) / metric.value(resampled_sums(second, draws, seed))
+        interval = percentiles(drawn)
+    low, high = interval or (None, None)
     return {"value": top / bottom, "low": low, "high": high, "n": len(first)}
+
+
+def _right(first: Array, second: Array) -> tuple[int, int, int]:
+    """How many rows both got right, only the first, and only the second."""
+    one, other = first[:, 1] > 0, second[:, 1] > 0
+    return int((one & other).sum()), int((one & ~other).sum()), int((~one & other).sum())
 
 
 def per_label(confusion: Mapping[tuple[str, str], int]) -> Figure:

@@ -17,13 +17,13 @@ TAILS = (2.5, 97.5)
 CELLS = 1 << 22  # cells of a block of resampling weights: 32 MiB, however many rows there are
 
 
-def wilson(hits: float, n: int) -> Interval:
+def wilson(hits: float, n: int, z: float = Z) -> Interval:
     """Score interval of a proportion (Wilson 1927); (0, 1) where there are no rows."""
     if not n:
         return 0.0, 1.0
     share = hits / n
-    centre = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
-    half = Z * sqrt(share * (1 - share) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
@@ -45,6 +45,20 @@ def paired_share_difference(only_first: int, only_second: int, n: int) -> Interv
     first, second = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
     half = Z * sqrt((first + second - (first - second) ** 2) / (n + 2))
     return max(-1.0, first - second - half), min(1.0, first - second + half)
+
+
+def paired_share_ratio(both: int, only_first: int, only_second: int) -> Interval:
+    """Interval of first / second for two shares over the same rows, of which the arguments count the right ones.
+
+    Wilson intervals of both shares, narrowed by how much they vary together (Bonett and Price 2006, Biometrics 62,
+    938-945).  Where the systems are good and alike, a bootstrap of the ratio covers it in 4 of 5 cases only.  Undefined
+    where the second is never right.
+    """
+    first, second, n = both + only_first, both + only_second, both + only_first + only_second
+    spread = sum(sqrt((n + 1 - hits) / ((n + 2) * (hits + 1))) for hits in (first, second))
+    z = Z * sqrt((only_first + only_second + 2) / ((first + 1) * (second + 1))) / spread
+    (low_first, high_first), (low_second, high_second) = (wilson(hits, n, z) for hits in (first, second))
+    return low_first / high_second, high_first / low_second
 
 
 def resampled_sums(rows: Array, draws: int, seed: int) -> Array:

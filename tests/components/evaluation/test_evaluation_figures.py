@@ -82,7 +82,9 @@ def test_equal_answers_differ_in_nothing(compare: Compare, label_rows: Rows) -> 
     for found in comparisons.values():
         assert found["gain"]["value"] == 0
         assert found["gain"]["p"] == 1
-        assert found["retention"] == {"value": 1, "low": 1, "high": 1, "n": 30}
+        assert found["retention"]["value"] == 1
+        assert found["retention"]["low"] <= 1 <= found["retention"]["high"]
+    assert comparisons["accuracy"]["retention"]["low"] < 1  # equal on 30 rows is not equal on all
     assert joined.examples == []
 
 

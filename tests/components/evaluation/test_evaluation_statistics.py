@@ -12,6 +12,7 @@ from evaluation.statistics import (
     mcnemar,
     median_interval,
     paired_share_difference,
+    paired_share_ratio,
     percentiles,
     resampled_sums,
     wilson,
@@ -65,6 +66,41 @@ def test_the_paired_interval_covers_the_true_difference_about_19_times_in_20() -
         low, high = paired_share_difference(int(only_first), int(only_second), 80)
         covered += low <= 0.12 <= high
     assert 0.93 <= covered / 1000 <= 0.98
+
+
+def test_the_ratio_of_paired_shares_has_the_published_interval() -> None:
+    # ci.ratio.prop.ps(.05, 12, 4, 26, 6) of the R package statpsych, by Bonett: 3.2, 1.766544 to 5.796628
+    assert paired_share_ratio(6, 26, 4) == pytest.approx((1.766544, 5.796628), abs=1e-6)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 60))
+def test_the_ratio_interval_holds_the_ratio_and_inverts_when_the_systems_are_swapped(b: int, f: int, s: int) -> None:
+    low, high = paired_share_ratio(b, f, s)
+    assert 0 <= low <= (b + f) / (b + s) + 1e-12 < high
+    if b + f:
+        back = paired_share_ratio(b, s, f)
+        assert (1 / back[1], 1 / back[0]) == pytest.approx((low, high))
+
+
+# a good teacher and a student near it: where a bootstrap covers 81 and 91 of 100
+@pytest.mark.parametrize(("n", "both", "student", "teacher"), [(40, 0.93, 0.02, 0.04), (100, 0.93, 0.02, 0.04)])
+def test_the_ratio_interval_covers_what_is_kept_at_least_19_times_in_20(
+    n: int, both: float, student: float, teacher: float
+) -> None:
+    generator = np.random.default_rng(3)
+    kept = (both + student) / (both + teacher)
+    covered = 0
+    for counts in generator.multinomial(n, [both, student, teacher, 1 - both - student - teacher], 1000):
+        low, high = paired_share_ratio(*map(int, counts[:3]))
+        covered += low <= kept <= high
+    assert covered / 1000 >= 0.94
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.5, 40), (0.9, 100), (0.98, 400)])
+def test_wilson_covers_the_true_share_about_19_times_in_20(share: float, n: int) -> None:
+    chances = {hits: comb(n, hits) * share**hits * (1 - share) ** (n - hits) for hits in range(n + 1)}
+    covered = sum(chance for hits, chance in chances.items() if wilson(hits, n)[0] <= share <= wilson(hits, n)[1])
+    assert 0.92 <= covered <= 0.98
 
 
 def test_the_bootstrap_interval_covers_the_true_mean_about_19_times_in_20() -> None:
