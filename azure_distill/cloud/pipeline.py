@@ -49,10 +49,10 @@ def plan_problems(plan: Plan) -> Iterator[Problem]:
 def _unreachable_key(step: Step, variable: str) -> Problem:
     """A key that only this machine has."""
     message = f"a job in Azure cannot read {variable}, a variable of this machine"
+    hint = "add `connection: NAME`, a connection of the workspace that holds the key, or use {}auth: entra; "
     if step.name != "teacher_inference":
-        return Problem(message, field="evaluation.judge.api_key_env", hint="judge here, with `azure-distill run`")
-    hint = "add `connection: NAME`, a connection of the workspace that holds the key, or use key_vault or auth: entra; "
-    return Problem(message, field="teacher_model.api_key_env", hint=hint + "see docs/azure.md")
+        return Problem(message, field="evaluation.judge.api_key_env", hint=hint.format("") + "or judge here")
+    return Problem(message, field="teacher_model.api_key_env", hint=hint.format("key_vault or ") + "see docs/azure.md")
 
 
 def placed(step: Step) -> Component:

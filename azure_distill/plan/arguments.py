@@ -8,7 +8,7 @@ from typing import Any
 
 from azure_distill.catalog.models import CatalogModel, teachers
 from azure_distill.plan.plan import Literal
-from azure_distill.spec.job import DistillationJob, Hyperparameters
+from azure_distill.spec.job import DistillationJob, Hyperparameters, Judge
 
 ENDPOINT_VARIABLE = "AZURE_DISTILL_TEACHER_ENDPOINT"
 KEY_VARIABLE = "AZURE_DISTILL_TEACHER_API_KEY"
@@ -66,6 +66,21 @@ def endpoint_settings(job: DistillationJob, environ: Mapping[str, str]) -> dict[
         endpoint["constrain"] = False
     prices = teacher.prices.model_dump() if teacher.prices else _prices(known)
     return endpoint | ({"prices": prices} if prices else {})
+
+
+def judge_settings(judge: Judge) -> dict[str, Any]:
+    """The judge of the step that evaluates: the endpoint, as the step that asks the teacher takes it, and the rows."""
+    known = teachers().get(judge.model)
+    auth: dict[str, str] = {"kind": judge.auth or "none"}
+    if judge.api_key_env:
+        auth = {"kind": "key_env", "name": judge.api_key_env}
+        auth |= {"connection": judge.connection} if judge.connection else {}
+    elif judge.connection:
+        auth = {"kind": "connection", "name": judge.connection}
+    endpoint: dict[str, Any] = {"url": judge.endpoint, "auth": auth}
+    endpoint["model"] = (known and known.endpoint_model) or judge.model
+    prices = _prices(known)
+    return {"endpoint": endpoint | ({"prices": prices} if prices else {}), "rows": judge.rows}
 
 
 def hyperparameters(values: Hyperparameters) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from azure_distill.plan.arguments import (
     endpoint_settings,
     endpoint_url,
     hyperparameters,
+    judge_settings,
     task_settings,
 )
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
@@ -267,9 +268,7 @@ class _Builder:
         settings |= {"gate": job.evaluation.gate} if job.evaluation.gate else {}
         settings |= {"metrics": job.evaluation.metrics} if job.evaluation.metrics else {}
         judge = job.evaluation.judge
-        if judge:
-            settings["judge"] = {"url": judge.endpoint, "model": judge.model, "rows": judge.rows}
-            settings["judge"] |= {"key_env": judge.api_key_env} if judge.api_key_env else {}
+        settings |= {"judge": judge_settings(judge)} if judge else {}
         if job.teacher_model.sampling.max_tokens:
             settings["max_new_tokens"] = job.teacher_model.sampling.max_tokens
         gold = StepOutput("gold_finetune", "model") if job.evaluation.gold_baseline else None
@@ -284,9 +283,10 @@ class _Builder:
         }
         if self.hosted:
             inputs |= self._hosted_teacher("teacher_model", "teacher_id")
-        secrets = (judge.api_key_env,) if judge and judge.api_key_env else ()
+        key = judge and judge.api_key_env
+        connections = {key: judge.connection} if judge and key and judge.connection else {}
         loads = machine.largest(self._student_size(), self._teacher_size())
-        return self._step("evaluation", "evaluation", inputs, secrets, loads=loads)
+        return self._step("evaluation", "evaluation", inputs, (key,) if key else (), connections, loads=loads)
 
     def _lineage(self) -> dict[str, Any]:
         job = self.job

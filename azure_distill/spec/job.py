@@ -196,12 +196,14 @@ class Distillation(Part):
 class Judge(Part):
     """A model that is asked which answer is better, the student's or the teacher's, on at most `rows` test rows.
 
-    `endpoint` is the base address of an OpenAI-compatible API; `api_key_env` names the variable with its key.
+    `endpoint` and the names of its secrets are as those of `teacher_model`.
     """
 
     endpoint: str = Field(pattern=r"^https?://[^\s'@]+$")
     model: str
     api_key_env: EnvironmentName | None = None
+    connection: str | None = Field(None, pattern=r"^[\w.-]+$")
+    auth: Literal["entra", "none"] | None = None
     rows: int = Field(100, ge=1)
 
 

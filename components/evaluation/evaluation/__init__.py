@@ -6,7 +6,7 @@ The modules, in the order of the work:
     contenders, worker      each model in a process of its own: its answers and what running it costs
     join                    rows and answers together, one row at a time
     further, likelihood     figures beside the metrics: probabilities, form, facts
-    judge, chat_endpoint    an LLM's preference between student and teacher
+    judge                   an LLM's preference between student and teacher, asked by the teacher's client
     metrics, statistics     a metric is a vector per row and a function of the sum; intervals and paired tests
     verdict, gate           what the figures mean, in sentences and in checks
     page, charts            report.html

@@ -8,22 +8,24 @@ from typing import Any
 from evaluation.chart import WIDTH, Chart, grid_x, grid_y
 from evaluation.label_charts import confusion, label_bars, reliability
 from evaluation.svg import Axis, Canvas, padded, padded_log
-from evaluation.wording import ROLE_NAMES, SHORT_NAMES, amount, milliseconds, size, title
+from evaluation.wording import ROLE_NAMES, SHORT_NAMES, amount, inline, milliseconds, size, title
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
-def all_charts(document: Mapping[str, Any], training: Mapping[str, Any]) -> list[Chart]:
-    """Every chart there is data for."""
-    drawn = [
-        intervals(document),
-        trade_off(document),
-        latencies(document),
-        label_bars(document),
-        confusion(document),
-        reliability(document),
-        loss_curve(training),
-        validation_curve(training),
+def all_charts(document: Mapping[str, Any], training: Mapping[str, Any]) -> tuple[list[Chart], list[str]]:
+    """Every chart there is data for, and a sentence for each that there is none for."""
+    drawn: list[tuple[Chart | None, str]] = [
+        (intervals(document), "Quality: no contender has a figure with an interval."),
+        (trade_off(document), "Quality, latency and size: fewer than two contenders have both figures."),
+        (latencies(document), "Latency: no contender was timed in process."),
+        (label_bars(document), "F1 by label: the answers are texts, not labels."),
+        (confusion(document), "Confusion matrix: the student does not answer by labels."),
+        (reliability(document), "Calibration: the answers have no probabilities; they are written, not chosen."),
+        (loss_curve(training), "Training loss: the student comes without a training.json that holds it."),
+        (validation_curve(training), "Validation: the student comes without figures after two epochs or more."),
     ]
-    return [chart for chart in drawn if chart]
+    return [chart for chart, _ in drawn if chart], [reason for chart, reason in drawn if not chart]
 
 
 def intervals(document: Mapping[str, Any]) -> Chart | None:
@@ -63,16 +65,20 @@ def trade_off(document: Mapping[str, Any]) -> Chart | None:
     grid_x(canvas, x, 14, 252, _round_time)
     grid_y(canvas, y, 52, WIDTH - 12, lambda value: f"{value:g}" if top == 100 else f"{100 * value:g} %")
     canvas.text((52 + WIDTH) / 2, 292, "median latency of one request (logarithmic)", "axis", "middle")
+    canvas.text(56, 10, f"↑ {inline(name)}", "axis")
     weights = {role: document["contenders"][role].get("weight_bytes") for role in known}
     largest = max((value for value in weights.values() if value), default=1)
-    taken: list[tuple[float, float]] = []
-    for role, figure in sorted(known.items(), key=lambda item: -item[1]["value"]):
-        radius = max(5.0, 26 * (weights[role] / largest) ** 0.5) if weights[role] else 7.0
-        tip = f"{ROLE_NAMES[role]}: {amount(name, figure['value'])}, {milliseconds(latency[role])}"
-        centre = (x(latency[role]), y(figure["value"]))
-        canvas.circle(*centre, radius, f"bubble {role}", tip)
-        sized = f"{SHORT_NAMES[role]}, {size(weights[role])}" if weights[role] else SHORT_NAMES[role]
-        _beside(canvas, centre, radius, sized, taken)
+    radii = {
+        role: max(5.0, 26 * ((weight or 0) / largest) ** 0.5) if weight else 7.0 for role, weight in weights.items()
+    }
+    centres = {role: (x(latency[role]), y(figure["value"])) for role, figure in known.items()}
+    taken = [_box(*centres[role], 2 * radii[role], 2 * radii[role]) for role in known]
+    for role in sorted(known, key=lambda role: -radii[role]):
+        tip = f"{ROLE_NAMES[role]}: {amount(name, known[role]['value'])}, {milliseconds(latency[role])}"
+        canvas.circle(*centres[role], radii[role], f"bubble {role}", tip)
+        weight = weights[role]
+        label = f"{SHORT_NAMES[role]}, {size(weight)}" if weight else SHORT_NAMES[role]
+        taken.append(_beside(canvas, centres[role], radii[role], label, taken))
     caption = "Up and to the left is better; the area of a circle is the size of the weights, where it is known."
     return Chart("Quality, latency and size", caption, canvas)
 
@@ -171,18 +177,26 @@ def _latency(document: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _beside(
-    canvas: Canvas, centre: tuple[float, float], radius: float, label: str, taken: list[tuple[float, float]]
-) -> None:
-    """A label right of its circle, or left of it where the drawing ends; lower where one of `taken` is in the way."""
-    x, y = centre
-    while any(abs(x - other_x) < 6.2 * len(label) and abs(y - other_y) < 13 for other_x, other_y in taken):
-        y += 2
-    taken.append((x, y))
-    if x + radius + 6.2 * len(label) > canvas.width:
-        canvas.text(x - radius - 5, y + 4, label, "name", "end")
-    else:
-        canvas.text(x + radius + 5, y + 4, label, "name")
+def _beside(canvas: Canvas, centre: tuple[float, float], radius: float, label: str, taken: Sequence[Box]) -> Box:
+    """Write a label beside its circle where it covers none of `taken`, if there is such a place; returns its box."""
+    (x, y), half, gap = centre, 3.2 * len(label), radius + 6
+    places = [(x + gap + half, y), (x - gap - half, y), (x, y - gap - 4), (x, y + gap + 4)]
+    places += [(x + side * (gap + half), y + down) for down in (16, -16, 30, -30) for side in (1, -1)]
+    inside = [place for place in places if half < place[0] < canvas.width - half] or places
+    boxes = [_box(*place, 2 * half, 13) for place in inside]
+    box = min(boxes, key=lambda box: sum(_overlap(box, other) for other in taken))  # the first of the best
+    canvas.text((box[0] + box[2]) / 2, (box[1] + box[3]) / 2 + 4, label, "name", "middle")
+    return box
+
+
+def _box(x: float, y: float, width: float, height: float) -> Box:
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _overlap(one: Box, other: Box) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, width) * max(0.0, height)
 
 
 def _round_time(value: float) -> str:

@@ -105,12 +105,16 @@ def read_answers(path: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, lines)
 
 
+def environment() -> dict[str, str]:
+    """This process's environment, in which a process that it starts finds the same modules."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
 def _run(command: list[str]) -> int:
     """Run a worker to its end; it does not outlive this process being told to stop."""
     # threads that sleep while they wait: spinning ones ruin each other's latency on a shared machine
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as process:
+    waiting = {"OMP_WAIT_POLICY": "PASSIVE"} | environment()
+    with subprocess.Popen(command, env=waiting, stdin=subprocess.DEVNULL) as process:
         try:
             return process.wait()
         except BaseException:

@@ -51,7 +51,8 @@ class Joined:
 
     `further` (figures of `evaluation.further`, by role, then name) holds vectors of the rows that have one.
 
-    `confusion` counts (target, answer) by role; `examples` are rows on which student and teacher differ.
+    `confusion` counts (target, answer) by role; `examples` are some of the rows on which student and teacher differ,
+    `differing` counts all of them by kind.
     """
 
     basis: str
@@ -61,6 +62,7 @@ class Joined:
     calibration: dict[str, Calibration] = field(default_factory=dict)
     answered: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    differing: Counter[str] = field(default_factory=Counter)
     judgement: dict[str, Any] | None = None
 
 
@@ -82,7 +84,7 @@ def join(
     )
     examples = Examples(seed)
     write_jsonl(predictions, _rows(test, answers, task, metrics, joined, examples))
-    joined.examples = examples.chosen()
+    joined.examples, joined.differing = examples.chosen(), examples.seen
     return joined
 
 

@@ -15,7 +15,8 @@ MOST_LABELS = 20
 def label_bars(document: Mapping[str, Any]) -> Chart | None:
     """F1 of every label, teacher and student."""
     tables = {role: contender["labels"] for role, contender in _shown(document).items() if contender.get("labels")}
-    labels = _commonest({label: row["support"] for table in tables.values() for label, row in table.items()})
+    supports = {label: row["support"] for table in tables.values() for label, row in table.items()}
+    labels = _commonest(supports)
     if not labels:
         return None
     step = 13 * len(tables) + 14
@@ -34,7 +35,8 @@ def label_bars(document: Mapping[str, Any]) -> Chart | None:
             canvas.rect(axis(0), top, axis(row["f1"]) - axis(0), 11, role, tip, rx=2)
             canvas.text(axis(row["f1"]) + 5, top + 9, f"{100 * row['f1']:.0f}", "small")
     _legend(canvas, tables, height - 8)
-    return Chart("F1 by label", "Precision and recall of a bar stand in its tooltip and in metrics.json.", canvas)
+    caption = f"In percent{_of(len(supports))}; precision and recall stand in the table below the charts."
+    return Chart("F1 by label", caption, canvas)
 
 
 def confusion(document: Mapping[str, Any]) -> Chart | None:
@@ -68,7 +70,8 @@ def confusion(document: Mapping[str, Any]) -> Chart | None:
         canvas.parts.append(f'<g transform="translate({x:.1f} {y:.1f}) rotate(-35)">')
         canvas.text(0, 0, _cut(answer, 15), "small", "end")
         canvas.parts.append("</g>")
-    return Chart("Confusion of the student", "Rows of the test set; the darker, the larger the label's share.", canvas)
+    caption = f"Rows of the test set{_of(len(table))}; the darker, the larger the share of the reference label."
+    return Chart("Confusion of the student", caption, canvas)
 
 
 def reliability(document: Mapping[str, Any]) -> Chart | None:
@@ -82,6 +85,7 @@ def reliability(document: Mapping[str, Any]) -> Chart | None:
     grid_y(canvas, y, 52, WIDTH - 12, lambda value: f"{100 * value:g} %")
     canvas.line(x(0), y(0), x(1), y(1), "diagonal")
     canvas.text((52 + WIDTH) / 2, 296, "probability of the answer", "axis", "middle")
+    canvas.text(56, 10, "↑ right answers", "axis")
     for role, found in known.items():
         canvas.path([(x(each["confidence"]), y(each["accuracy"])) for each in found["bins"]], f"curve stroke {role}")
         for each in found["bins"]:
@@ -103,6 +107,10 @@ def _shown(document: Mapping[str, Any]) -> dict[str, Any]:
 def _commonest(supports: Mapping[str, int]) -> list[str]:
     kept = sorted(supports, key=lambda label: -supports[label])[:MOST_LABELS]
     return sorted(kept)
+
+
+def _of(labels: int) -> str:
+    return f", the {MOST_LABELS} most frequent of {labels} labels" if labels > MOST_LABELS else ""
 
 
 def _legend(canvas: Canvas, roles: Mapping[str, Any], y: float) -> None:

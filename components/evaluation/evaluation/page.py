@@ -13,11 +13,13 @@ from evaluation.arguments import Arguments
 from evaluation.charts import all_charts
 from evaluation.heldout import TeacherAnswers, read_json
 from evaluation.join import Joined
-from evaluation.tables import cards, comparison_columns, comparison_rows, figure_rows, reduction_rows
+from evaluation.tables import cards, comparison_columns, comparison_rows, figure_rows, label_rows, reduction_rows
+from evaluation.verdict import lede
 from evaluation.wording import ROLE_NAMES, SHORT_NAMES
 
 TEMPLATES = Path(__file__).parent / "template"
-LONGEST = 1500  # characters of a text that an example shows
+LONGEST = 8000  # characters of a text that an example holds
+FOLDED = 360  # characters from which a text shows its beginning only, until it is opened
 LISTED = 12  # entries of a list that a summary shows
 
 Facts = list[tuple[str, str]]
@@ -31,8 +33,32 @@ def write_page(
     training = read_json(Path(student.folder) / "training.json") if student and student.folder else {}
     data = read_json(arguments.data / "data_report.json")
     context = {
-        "document": document,
+        **figures(document, training),
         "title": student.name if student else document["task"],
+        "examples": [_example(example) for example in joined.examples],
+        "kinds": dict(sorted(joined.differing.items())),
+        "splits": {name: list(facts(split)) for name, split in data.get("splits", {}).items()},
+        "sections": [
+            ("Data", list(facts(_without(data, "splits", "problems")))),
+            ("Asking the teacher", list(facts(stored.usage if stored else {}))),
+            ("Training", list(facts(_without(training, "loss", "validation")))),
+            ("Lineage", list(facts(document["lineage"]))),
+            ("How to reproduce", list(facts(_without(document["provenance"], "command")))),
+        ],
+    }
+    path = arguments.report / "report.html"
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(render(context), encoding="utf-8")
+    temporary.replace(path)
+
+
+def figures(document: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the page that is made of metrics.json and the student's training.json."""
+    charts, undrawn = all_charts(document, training)
+    labelled, labels = label_rows(document)
+    return {
+        "document": document,
+        "lede": lede(document),
         "roles": ROLE_NAMES,
         "short": SHORT_NAMES,
         "cards": cards(document),
@@ -40,29 +66,11 @@ def write_page(
         "reductions": reduction_rows(document),
         "comparisons": comparison_rows(document),
         "compared": list(comparison_columns(document).values()),
-        "charts": all_charts(document, training),
-        "examples": [_example(example) for example in joined.examples],
-        "kinds": sorted({example["kind"] for example in joined.examples}),
-        "splits": {name: list(facts(split)) for name, split in data.get("splits", {}).items()},
-        "sections": [
-            ("Data", list(facts({key: value for key, value in data.items() if key not in ("splits", "problems")}))),
-            ("Asking the teacher", list(facts(stored.usage if stored else {}))),
-            (
-                "Training",
-                list(facts({key: value for key, value in training.items() if key not in ("loss", "validation")})),
-            ),
-            ("Lineage", list(facts(document["lineage"]))),
-            (
-                "How to reproduce",
-                list(facts({key: value for key, value in document["provenance"].items() if key != "command"})),
-            ),
-        ],
+        "charts": charts,
+        "undrawn": undrawn,
+        "labelled": labelled,
+        "labels": labels,
     }
-    text = render(context)
-    path = arguments.report / "report.html"
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def render(context: Mapping[str, Any]) -> str:
@@ -74,7 +82,11 @@ def render(context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(context)
+    return environment.get_template("report.html.j2").render(context, folded=FOLDED)
+
+
+def _without(value: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if key not in keys}
 
 
 def facts(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -119,4 +131,4 @@ def _example(example: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shorten(text: str) -> str:
-    return text if len(text) <= LONGEST else text[:LONGEST] + " …"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} … and {len(text) - LONGEST:,} characters more"

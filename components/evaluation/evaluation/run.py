@@ -29,14 +29,14 @@ def main(argv: Sequence[str]) -> None:
     test = inspect(arguments.data)
     stored = stored_answers(arguments.responses, test) if arguments.responses else None
     _check_yardstick(test, arguments, stored)
-    key = _judges_key(arguments)
+    _check_judge(arguments)
     arguments.report.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         outcomes = _run_all(arguments, test, stored, Path(folder))
         metrics = {name: build(name, arguments.task) for name in arguments.settings.quality_metrics}
         joined = _join(arguments, test, stored, outcomes, metrics)
     draws, seed = arguments.settings.bootstrap, arguments.settings.seed
-    joined.judgement = _judgement(arguments, test, key)
+    joined.judgement = _judgement(arguments, test)
     by_role, comparisons = quality(joined, metrics, draws, seed)
     document = build_document(arguments, test, stored, outcomes, joined, by_role, comparisons, metrics)
     write_json(arguments.report / "metrics.json", document)
@@ -52,23 +52,19 @@ def _check_yardstick(test: HeldOut, arguments: Arguments, stored: TeacherAnswers
         raise InvalidInput(f"{test.path}: no row has a reference and there is no teacher to compare with")
 
 
-def _judges_key(arguments: Arguments) -> str | None:
-    judge = arguments.settings.judge
-    if judge is None or judge.key_env is None:
-        return None
-    key = os.environ.get(judge.key_env)
-    if not key:
-        raise AuthError(f"the judge's key is wanted in the environment variable {judge.key_env}: not set")
-    return key
+def _check_judge(arguments: Arguments) -> None:
+    name = arguments.settings.judge and arguments.settings.judge.key_env
+    if name and not os.environ.get(name):
+        raise AuthError(f"the judge's key is wanted in the environment variable {name}: not set")
 
 
-def _judgement(arguments: Arguments, test: HeldOut, key: str | None) -> dict[str, Any] | None:
+def _judgement(arguments: Arguments, test: HeldOut) -> dict[str, Any] | None:
     """The judge's figures; None without a judge, or without rows that both student and teacher answered."""
     settings = arguments.settings
     if settings.judge is None:
         return None
     asked = pairs(test, arguments.report / "predictions.jsonl", settings.judge.rows, settings.seed)
-    return judged(settings.judge, key, asked, settings.bootstrap, settings.seed) if asked else None
+    return judged(settings.judge, asked, settings.bootstrap, settings.seed) if asked else None
 
 
 def _run_all(arguments: Arguments, test: HeldOut, stored: TeacherAnswers | None, folder: Path) -> dict[str, Outcome]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +16,20 @@ ROLES = ("teacher", "baseline", "gold_only", "other", "student")
 
 @dataclass(frozen=True)
 class Judge:
-    """Who judges, and at most how many rows.  `key_env` names the environment variable with the endpoint's key."""
+    """Who judges, and at most how many rows.  `endpoint` is told to the teacher's client as it is."""
 
-    url: str
-    model: str
-    key_env: str | None = None
+    endpoint: dict[str, Any]
     rows: int = 100
+
+    @property
+    def model(self) -> str:
+        return str(self.endpoint["model"])
+
+    @property
+    def key_env(self) -> str | None:
+        """The environment variable without which the judge cannot be asked."""
+        auth = self.endpoint.get("auth", {})
+        return auth.get("name") if auth.get("kind") == "key_env" and "connection" not in auth else None
 
 
 @dataclass(frozen=True)
@@ -106,16 +113,18 @@ def _judge(value: object) -> tuple[Judge | None, list[Problem]]:
         return None, []
     if not isinstance(value, dict):
         return None, [Problem("must be an object", field="settings.judge")]
-    known = ("url", "model", "key_env", "rows")
-    problems = [unknown("key", key, known, "settings.judge") for key in value.keys() - set(known)]
-    texts = [name for name in ("url", "model", "key_env") if name != "key_env" or value.get(name) is not None]
-    problems += [
-        Problem("must be a text", field=f"settings.judge.{name}")
-        for name in texts
-        if not isinstance(value.get(name), str) or not value[name]
+    problems = [
+        unknown("key", key, ("endpoint", "rows"), "settings.judge") for key in value.keys() - {"endpoint", "rows"}
     ]
-    if isinstance(value.get("url"), str) and not re.fullmatch(r"https?://[^\s'@]+", value["url"]):
-        problems.append(Problem("must be an address such as https://host/v1", field="settings.judge.url"))
+    endpoint = value.get("endpoint")
+    if not isinstance(endpoint, dict) or not isinstance(endpoint.get("auth", {}), dict):
+        problems.append(Problem("must be an object, as teacher_inference takes it", field="settings.judge.endpoint"))
+    else:
+        problems += [
+            Problem("must be a text", field=f"settings.judge.endpoint.{name}")
+            for name in ("url", "model")
+            if not isinstance(endpoint.get(name), str) or not endpoint[name]
+        ]
     if not _whole(value.get("rows", 1), 1):
         problems.append(Problem("must be a whole number, at least 1", field="settings.judge.rows"))
     return (None if problems else Judge(**value)), problems

@@ -56,7 +56,7 @@ class Line:
 
 
 def cards(document: Mapping[str, Any]) -> list[Card]:
-    """The four or five figures on top of the page."""
+    """The figures on top of the page, at most five."""
     return [card for card in (_quality(document), *_kept(document), _gain(document), *_cheaper(document)) if card]
 
 
@@ -98,6 +98,20 @@ def reduction_rows(document: Mapping[str, Any]) -> list[Line]:
     return lines
 
 
+def label_rows(document: Mapping[str, Any]) -> tuple[list[str], list[Line]]:
+    """(roles, a line a label: the rows that have it, then each contender's F1 with precision and recall)."""
+    tables = {role: each["labels"] for role, each in document["contenders"].items() if each.get("labels")}
+    supports: dict[str, int] = {}
+    for table in tables.values():
+        for label, figure in table.items():
+            supports[label] = max(figure["support"], supports.get(label, 0))
+    lines = [
+        Line(label, cells=[Cell(f"{n:,}"), *(_label_cell(table.get(label)) for table in tables.values())])
+        for label, n in sorted(supports.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    return list(tables), lines
+
+
 def comparison_columns(document: Mapping[str, Any]) -> dict[str, str]:
     """Whom the student is compared with: the comparisons that some metric has, with their headings."""
     headings = {key: SHORT_NAMES[role] for key, role in AGAINST.items()} | {"retention": "kept of the teacher"}
@@ -123,6 +137,12 @@ def _quality_cell(name: str, figure: Mapping[str, Any] | None) -> Cell:
 def _evidence(name: str, figure: dict[str, Any]) -> str:
     interval = span(name, figure)
     return f"{interval}, {rows(figure['n'])}" if interval else rows(figure["n"])
+
+
+def _label_cell(figure: Mapping[str, Any] | None) -> Cell:
+    if not figure:
+        return Cell()
+    return Cell(percent(figure["f1"]), f"{percent(figure['precision'])} precision, {percent(figure['recall'])} recall")
 
 
 def _further_rows(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
@@ -159,7 +179,9 @@ def _cost_rows(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
             Cell(milliseconds(each[key]), "" if each["how"] == IN_PROCESS else each["how"]) if each.get(key) else Cell()
             for each in latencies
         ]
-        yield Line(f"Latency {key}", IN_PROCESS, shown, "" if place else "Cost of running")
+        timed = next((each["n"] for each in latencies if each.get("how") == IN_PROCESS), None)
+        how = f"{IN_PROCESS}, {rows(timed)}" if timed else ""
+        yield Line(f"Latency {key}", how, shown, "" if place else "Cost of running")
     yield from _first_token(contenders)
     yield Line("Tokens per second", "batch 1", cells(rate, "tokens_per_s"))
     yield Line("Rows per second", "in batches", cells(rate, "rows_per_s"))
@@ -234,7 +256,8 @@ def _cheaper(document: Mapping[str, Any]) -> Iterator[Card]:
     student = document["contenders"].get("student", {})
     faster, smaller = (document["reductions"].get(key) for key in ("inference_time_ms", "weight_bytes"))
     if faster and faster["student"]:
-        note = f"{milliseconds(faster['student'])} instead of {milliseconds(faster['teacher'])}"
+        network = "" if document["contenders"]["teacher"]["latency_ms"]["how"] == IN_PROCESS else ", with its network"
+        note = f"{milliseconds(faster['student'])} instead of {milliseconds(faster['teacher'])}{network}"
         yield Card("Times as fast", f"{faster['teacher'] / faster['student']:.3g} ×", note)
     elif student.get("latency_ms"):
         yield Card("Latency", milliseconds(student["latency_ms"]["p50"]), "median, in process, batch 1")

@@ -38,6 +38,32 @@ def summary(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def lede(metrics: Mapping[str, Any]) -> str:
+    """The answer in one sentence: what the student keeps of the teacher, and what it costs."""
+    name, contenders = metrics["headline"], metrics["contenders"]
+    student = contenders.get("student", {})
+    figure, kept = student.get("metrics", {}).get(name), metrics["retention"]
+    if student.get("status") == "failed":
+        return "The student could not be evaluated."
+    if kept:
+        teacher = contenders["teacher"]["metrics"][name]
+        told = f"The student keeps {percent(kept['value'])} of the teacher's {inline(name)}"
+        told += " – of a weak teacher" if _is_weak(metrics, teacher) else ""
+    elif figure and metrics["basis"] == "teacher":
+        told = f"The student answers like the teacher: {amount(name, figure['value'])} {inline(name)}"
+    elif figure:
+        told = f"The student reaches {amount(name, figure['value'])} {inline(name)}"
+    else:
+        return ""
+    smaller, faster = (metrics["reductions"].get(key) for key in ("weight_bytes", "inference_time_ms"))
+    gains = [
+        f"{found['teacher'] / found['student']:.3g} times as {word}"
+        for found, word in ((smaller, "small"), (faster, "fast"))
+        if found and found["student"] and found["teacher"] > found["student"]
+    ]
+    return f"{told}{', ' if gains else ''}{' and '.join(gains)}."
+
+
 def notes(metrics: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing the figures."""
     return [*_basis(metrics), *_missing(metrics), *_cost_notes(metrics), *_failures(metrics)]
@@ -83,14 +109,26 @@ def _teacher(metrics: Mapping[str, Any]) -> Iterator[str]:
     interval = f" (95 % interval {span(name, teacher)})" if span(name, teacher) else ""
     reached = f"{amount(name, teacher['value'])} {inline(name)}"
     yield f"The teacher itself reaches {reached} against the references{interval}."
-    if name in PROPORTIONS and teacher["value"] < WEAK:
+    if _mostly_wrong(metrics, teacher):
         yield "The teacher is wrong more often than right: keeping much of a weak teacher means little."
-    share = metrics.get("majority_share")
-    if name == "accuracy" and share is not None and teacher["low"] <= share:
+    if _like_the_majority(metrics, teacher):
         yield (
-            f"The teacher is not surely better than always answering the most frequent label ({percent(share)} of the "
-            "rows): keeping much of a weak teacher means little."
+            "The teacher is not surely better than always answering the most frequent label "
+            f"({percent(metrics['majority_share'])} of the rows): keeping much of a weak teacher means little."
         )
+
+
+def _is_weak(metrics: Mapping[str, Any], teacher: Mapping[str, Any]) -> bool:
+    return _mostly_wrong(metrics, teacher) or _like_the_majority(metrics, teacher)
+
+
+def _mostly_wrong(metrics: Mapping[str, Any], teacher: Mapping[str, Any]) -> bool:
+    return bool(metrics["headline"] in PROPORTIONS and teacher["value"] < WEAK)
+
+
+def _like_the_majority(metrics: Mapping[str, Any], teacher: Mapping[str, Any]) -> bool:
+    share = metrics.get("majority_share")
+    return bool(metrics["headline"] == "accuracy" and share is not None and teacher["low"] <= share)
 
 
 def _judged(metrics: Mapping[str, Any]) -> Iterator[str]:

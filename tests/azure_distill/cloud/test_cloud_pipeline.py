@@ -174,6 +174,7 @@ def test_a_key_of_this_machine_is_refused_with_its_line_and_the_way_out(tmp_path
     assert "MY_KEY" in teacher.message
     assert "connection: NAME" in str(teacher.hint)
     assert (judge.line, judge.field) == (8, "evaluation.judge.api_key_env")
+    assert "connection: NAME" in str(judge.hint)
 
 
 def test_answers_are_kept_where_the_next_job_finds_them(tmp_path: Path) -> None:

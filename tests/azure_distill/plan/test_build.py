@@ -46,10 +46,35 @@ def literal(step: Step, port: str) -> Any:
 def test_the_judge_goes_to_the_evaluation_and_its_key_by_name(rows: str) -> None:
     judge = {"endpoint": ENDPOINT, "model": "gpt-x", "api_key_env": "JUDGE_KEY"}
     step = build_plan(job(rows, evaluation={"judge": judge}), {}).step("evaluation")
-    found = {"url": ENDPOINT, "model": "gpt-x", "rows": 100, "key_env": "JUDGE_KEY"}
-    assert literal(step, "settings")["judge"] == found
+    endpoint = {"url": ENDPOINT, "model": "gpt-x", "auth": {"kind": "key_env", "name": "JUDGE_KEY"}}
+    assert literal(step, "settings")["judge"] == {"endpoint": endpoint, "rows": 100}
     assert step.secrets == ("JUDGE_KEY",)
     assert build_plan(job(rows), {}).step("evaluation").secrets == ()
+
+
+@pytest.mark.parametrize(
+    ("access", "auth", "connections"),
+    [
+        ({}, {"kind": "none"}, {}),
+        ({"auth": "entra"}, {"kind": "entra"}, {}),
+        ({"connection": "c"}, {"kind": "connection", "name": "c"}, {}),
+        (
+            {"api_key_env": "K", "connection": "c"},
+            {"kind": "key_env", "name": "K", "connection": "c"},
+            {"K": "c"},
+        ),
+    ],
+)
+def test_a_judge_is_reached_in_all_the_ways_of_a_teacher(
+    rows: str, access: dict[str, str], auth: dict[str, str], connections: dict[str, str]
+) -> None:
+    judge = {"endpoint": ENDPOINT, "model": "deepseek-v3.2", **access}
+    step = build_plan(job(rows, evaluation={"judge": judge}), {}).step("evaluation")
+    endpoint = literal(step, "settings")["judge"]["endpoint"]
+    assert endpoint["auth"] == auth
+    assert endpoint["model"] == "DeepSeek-V3.2"  # as endpoints call it, and with the catalog's prices
+    assert endpoint["prices"].keys() == {"input_per_million", "output_per_million"}
+    assert step.connections == connections
 
 
 def test_the_gate_goes_to_the_evaluation(rows: str) -> None:

@@ -129,7 +129,8 @@ def evaluate() -> Callable[..., subprocess.CompletedProcess[str]]:
         for name, value in arguments.items():
             if value is not None:
                 command += ["--" + name.replace("_", "-"), str(value)]
-        path = os.pathsep.join([str(ROOT / "components" / "evaluation"), str(ROOT / "components")])
+        folders = [ROOT / "components" / name for name in ("evaluation", "teacher_inference", "")]
+        path = os.pathsep.join(map(str, folders))
         environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 

@@ -48,6 +48,22 @@ def responses(
     return folder / "responses"
 
 
+NAMES = {"contenders", "metrics", "comparisons", "reductions", "labels"}  # whose keys are roles, metrics or labels
+OPEN = {"lineage", "versions", "confusion", "queries_per_hour", "signatures", "scales"}  # whose keys are anything
+
+
+def fields(value: Any, key: str = "") -> set[str]:
+    """The keys of a document that mean the same in every one."""
+    if isinstance(value, list):
+        return {field for item in value for field in fields(item)}
+    if not isinstance(value, dict) or key in OPEN:
+        return set()
+    if key in NAMES:
+        parts = [fields(item) for item in value.values()]
+        return {field for part in parts for field in part}
+    return {*value, *(field for name, item in value.items() for field in fields(item, name))}
+
+
 def undocumented(metrics: dict[str, Any]) -> set[str]:
     """The fields of a metrics.json that docs/evaluation.md does not describe, and the described ones that are not."""
     page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
@@ -57,8 +73,9 @@ def undocumented(metrics: dict[str, Any]) -> set[str]:
         for table in described.split("A contender:")
     ]
     top, contender = (set(re.findall(r"`(\w+)`", " ".join(names))) for names in cells)
-    fields = {field for value in metrics["contenders"].values() for field in value}
-    return (metrics.keys() ^ top) | (fields - contender)
+    found = {field for value in metrics["contenders"].values() for field in value}
+    anywhere = set(re.findall(r"`(\w+)`", described))
+    return (metrics.keys() ^ top) | (found - contender) | (fields(metrics) - anywhere)
 
 
 def test_contenders_side_by_side_and_one_that_fails_takes_nothing_from_the_others(
@@ -175,6 +192,7 @@ def test_one_model_alone_that_writes_text(
     assert metrics["retention"] is metrics["gain"] is None
     assert metrics["gate"] == {"passed": True, "checks": []}
     assert metrics["signatures"]["bleu_score"].startswith("nrefs:1|case:mixed")
+    assert undocumented(metrics) == set()
     student = metrics["contenders"]["student"]
     assert student["tokens_per_s"] > 0
     assert student["perplexity"]["n"] == 4

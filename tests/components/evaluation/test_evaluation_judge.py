@@ -9,9 +9,8 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from loopback_teacher import Body, LoopbackTeacher, choice, raw, reset, status
+from loopback_teacher import Body, LoopbackTeacher, reset, status
 
-from evaluation.chat_endpoint import ChatEndpoint, Unreachable
 from evaluation.judge import Pair, judged, pairs
 from evaluation.settings import Judge, load_settings
 from shared.errors import InvalidInput
@@ -26,20 +25,23 @@ def pair(index: int, student: str, teacher: str) -> Pair:
 
 
 def places(body: Body) -> tuple[str, str]:
-    """What stands as answer A and as answer B."""
+    """What stands as the first and as the second answer."""
     parts = body["messages"][-1]["content"].split("\n\n")
-    return tuple(part.partition("\n")[2] for part in parts if part.startswith("[answer"))
+    return tuple(part.partition("\n")[2] for part in parts if part.startswith(("[first", "[second")))
 
 
 def honest(body: Body) -> str:
     """Prefers the text with more stars, wherever it stands."""
     first, second = (text.count("*") for text in places(body))
-    return "A" if first > second else "B." if second > first else "Tie"
+    return "first" if first > second else "Second." if second > first else "Tie"
 
 
-def ask(answer: Callable[[Body], str], asked: list[Pair], **server: Any) -> tuple[dict[str, Any], LoopbackTeacher]:
+def ask(
+    answer: Callable[[Body], str], asked: list[Pair], auth: dict[str, str] | None = None, **server: Any
+) -> tuple[dict[str, Any], LoopbackTeacher]:
     with LoopbackTeacher(answer=answer, model="judge", **server) as endpoint:
-        return judged(Judge(endpoint.url, "judge"), server.get("key"), asked, 200, 0), endpoint
+        told = {"url": endpoint.url, "model": "judge", "prices": {"input_per_million": 1.0, "output_per_million": 2.0}}
+        return judged(Judge(told | {"auth": auth or {"kind": "none"}}), asked, 200, 0), endpoint
 
 
 def test_wins_count_where_both_orders_agree() -> None:
@@ -57,6 +59,9 @@ def test_wins_count_where_both_orders_agree() -> None:
     assert found["low"] <= found["value"] <= found["high"]
     assert found["first_preferred"] == 0.5
     assert found["n"] == 5
+    spent = found["spent"]
+    assert spent["requests"] == 8
+    assert spent["cost"] == pytest.approx((spent["prompt_tokens"] + 2 * spent["completion_tokens"]) / 1e6)
 
 
 def test_swapped_contenders_swap_their_wins() -> None:
@@ -68,7 +73,7 @@ def test_swapped_contenders_swap_their_wins() -> None:
 
 
 def test_a_judge_that_prefers_a_place_sees_only_ties_and_is_shown_as_such() -> None:
-    found, _ = ask(lambda body: "A", [pair(place, "yes", "no") for place in range(4)])
+    found, _ = ask(lambda body: "first", [pair(place, "yes", "no") for place in range(4)])
     assert (found["wins"], found["losses"], found["ties"]) == (0, 0, 4)
     assert found["first_preferred"] == 1.0
     assert found["p"] == 1.0
@@ -82,39 +87,26 @@ def test_replies_that_are_no_choice_are_counted_and_left_out() -> None:
     assert (found["wins"], found["unclear"], found["n"]) == (1, 1, 1)
 
 
-def test_passing_faults_are_waited_for_and_the_key_is_sent() -> None:
-    with LoopbackTeacher(
-        answer=lambda body: "tie",
+def test_passing_faults_are_waited_for_and_the_key_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "k1")
+    faults = {1: status(429, retry_after="0"), 2: reset, 3: status(503, retry_after="0")}
+    found, endpoint = ask(
+        honest,
+        [pair(0, "**", "*")],
+        {"kind": "key_env", "name": "JUDGE_KEY"},
         key="k1",
-        plan=lambda number, body: {1: status(429, retry_after="0"), 2: reset, 3: status(503)}.get(number),
-    ) as server:
-        waits: list[float] = []
-        assert (
-            ChatEndpoint(server.url + "/", "teacher", "k1", waits.append).reply([{"role": "user", "content": "?"}])
-            == "tie"
-        )
-        assert waits == [0.0, 1.0, 2.0]
+        plan=lambda number, body: faults.get(number),
+    )
+    assert found["wins"] == 1
+    assert len(endpoint.requests) == 5
 
 
-@pytest.mark.parametrize(
-    ("plan", "reason", "requests"),
-    [
-        (lambda number, body: status(400), "HTTP status 400", 1),
-        (lambda number, body: status(307, location="http://127.0.0.1:1/v1"), "HTTP status 307", 1),
-        (lambda number, body: raw(b"<html>"), "does not answer like", 5),
-        (lambda number, body: choice(None), "", 1),
-    ],
-)
-def test_an_endpoint_that_does_not_answer_is_told_without_the_key(plan: Any, reason: str, requests: int) -> None:
-    with LoopbackTeacher(key="k1", plan=plan) as server:
-        endpoint = ChatEndpoint(server.url, "teacher", "k1", lambda seconds: None)
-        if reason:
-            with pytest.raises(Unreachable, match=reason) as caught:
-                endpoint.reply([{"role": "user", "content": "?"}])
-            assert "k1" not in str(caught.value)
-        else:
-            assert endpoint.reply([{"role": "user", "content": "?"}]) == ""
-    assert len(server.requests) == requests
+def test_an_endpoint_that_refuses_is_told_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "wr0ng")
+    found, _ = ask(honest, [pair(0, "**", "*")], {"kind": "key_env", "name": "JUDGE_KEY"}, key="k1")
+    assert "401" in found["error"]
+    assert "wr0ng" not in found["error"]
+    assert found.keys() == {"model", "error"}
 
 
 def test_pairs_are_drawn_from_the_rows_that_both_answered(tmp_path: Path) -> None:
@@ -133,13 +125,12 @@ def test_pairs_are_drawn_from_the_rows_that_both_answered(tmp_path: Path) -> Non
 
 
 def test_a_judge_that_cannot_be_read_is_refused() -> None:
-    given = {"judge": {"url": "ftp://x", "modle": "m", "rows": 0}}
+    given = {"judge": {"endpoint": {"url": "http://x"}, "row": 0, "rows": 0}}
     with pytest.raises(InvalidInput) as caught:
         load_settings(json.dumps(given), load_task('{"type": "nli"}'))
     text = str(caught.value)
-    assert "unknown key 'modle' (did you mean 'model'?" in text
-    assert "settings.judge.model: must be a text" in text
-    assert "settings.judge.url: must be an address" in text
+    assert "unknown key 'row' (did you mean 'rows'?" in text
+    assert "settings.judge.endpoint.model: must be a text" in text
     assert "settings.judge.rows: must be a whole number" in text
 
 
@@ -164,7 +155,10 @@ def test_the_component_asks_the_judge_and_does_without_one_that_fails(
 
     with LoopbackTeacher(answer=lambda body: "tie", key="s3cret", model="judge", plan=plan) as server:
         settings = {
-            "judge": {"url": server.url, "model": "judge", "key_env": "JUDGE_KEY", "rows": 10},
+            "judge": {
+                "endpoint": {"url": server.url, "model": "judge", "auth": {"kind": "key_env", "name": "JUDGE_KEY"}},
+                "rows": 10,
+            },
             "bootstrap": 200,
         }
         arguments: dict[str, Any] = {
@@ -184,10 +178,12 @@ def test_the_component_asks_the_judge_and_does_without_one_that_fails(
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
     told = " ".join([*metrics["summary"], *metrics["notes"]])
     if code:
-        assert metrics["judge"]["error"].endswith("HTTP status 401")
+        assert "401" in metrics["judge"]["error"]
         assert "The judge judge could not be asked" in told
     else:
         assert metrics["judge"]["ties"] == metrics["judge"]["n"] == 10
+        page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+        assert [key for key in (*metrics["judge"], *metrics["judge"]["spent"]) if f"`{key}`" not in page] == []
         assert "judge prefers the student's answer in 0 rows" in told
     everything = done.stdout + done.stderr + "".join(path.read_text() for path in (tmp_path / "report").iterdir())
     assert "s3cret" not in everything

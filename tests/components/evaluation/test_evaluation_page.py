@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from evaluation.charts import all_charts
-from evaluation.page import facts, render
+from evaluation.page import facts, figures, render
 from evaluation.svg import Axis, Canvas, linear_ticks
 from evaluation.tables import cards, comparison_columns, comparison_rows, figure_rows, reduction_rows
-from evaluation.wording import ROLE_NAMES, SHORT_NAMES, count, milliseconds, points, size
+from evaluation.wording import count, milliseconds, points, size
 
 EVIL = "</script><script>alert('x')</script> & \"quoted\" <img src=http://evil.example/x onerror=alert(1)>"
 VOID = {"meta", "br", "img", "line", "link"}
@@ -105,6 +105,7 @@ def document() -> dict[str, Any]:
             "rows_per_s": {"teacher": 10.0, "student": 500.0, "reduction": -49.0},
         },
         "scales": {"accuracy": 1},
+        "signatures": {},
         "summary": [EVIL],
         "notes": [EVIL],
         "gate": {"passed": False, "checks": [{"check": EVIL, "value": None, "passed": False, "reason": EVIL}]},
@@ -117,23 +118,15 @@ def page(document: dict[str, Any]) -> str:
         "kind": "only the teacher right",
         "prompt": [{"role": "user", "text": EVIL}],
         "reference": EVIL,
-        "answers": [{"role": "student", "text": EVIL, "correct": False}],
+        "answers": [{"role": "student", "text": EVIL * 20, "correct": False}],
     }
     training = {"loss": [{"step": step, "loss": 1 / step} for step in range(1, 30)]}
     return render(
-        {
-            "document": document | {"provenance": {"command": f"python -m evaluation {EVIL}"}},
+        figures(document | {"provenance": {"command": f"python -m evaluation {EVIL}"}}, training)
+        | {
             "title": document["contenders"]["student"]["name"],
-            "roles": ROLE_NAMES,
-            "short": SHORT_NAMES,
-            "cards": cards(document),
-            "figures": figure_rows(document),
-            "reductions": reduction_rows(document),
-            "comparisons": comparison_rows(document),
-            "compared": list(comparison_columns(document).values()),
-            "charts": all_charts(document, training),
             "examples": [example],
-            "kinds": ["only the teacher right"],
+            "kinds": {"only the teacher right": 3},
             "splits": {EVIL: [(EVIL, EVIL)]},
             "sections": [("Data", [(EVIL, EVIL)]), ("Lineage", []), ("How to reproduce", [(EVIL, EVIL)])],
         }
@@ -159,7 +152,7 @@ def test_the_page_has_every_chart_and_says_what_each_shows(document: dict[str, A
     loss = [{"step": 1, "loss": 2}, {"step": 2, "loss": 1}]
     validation = [{"epoch": 1, "macro_f1": 0.5}, {"epoch": 2, "macro_f1": 0.75}, {"epoch": 3, "macro_f1": 0.625}]
     training = {"loss": loss, "validation": validation, "best_epoch": 2}
-    assert [chart.heading for chart in all_charts(document, training)] == [
+    assert [chart.heading for chart in all_charts(document, training)[0]] == [
         "Accuracy",
         "Quality, latency and size",
         "Latency",
@@ -169,20 +162,23 @@ def test_the_page_has_every_chart_and_says_what_each_shows(document: dict[str, A
         "Training loss",
         "Validation: macro f1",
     ]
-    drawing = all_charts(document, training)[-1].drawing.__html__()
+    drawing = all_charts(document, training)[0][-1].drawing.__html__()
     kept = [tip for radius, tip in re.findall(r'r="([\d.]+)"><title>(.*?)</title>', drawing) if float(radius) > 3]
     assert kept == ["epoch 2: 0.75"]
 
 
-def test_charts_that_have_no_data_are_left_out(document: dict[str, Any]) -> None:
+def test_charts_that_have_no_data_are_left_out_with_a_reason(document: dict[str, Any]) -> None:
     document["contenders"] = {"student": {"status": "ok", "name": "s", "metrics": {}}}
-    assert all_charts(document, {}) == []
+    drawn, undrawn = all_charts(document, {})
+    assert drawn == []
+    assert len(undrawn) == 8
+    assert "Calibration: the answers have no probabilities; they are written, not chosen." in undrawn
 
 
 def test_a_confusion_of_many_labels_stays_readable(document: dict[str, Any]) -> None:
     many = {f"label {place}": {f"label {place}": place + 1} for place in range(60)}
     document["contenders"]["student"]["confusion"] = many
-    drawing = next(chart.drawing for chart in all_charts(document, {}) if chart.heading.startswith("Confusion"))
+    drawing = next(chart.drawing for chart in all_charts(document, {})[0] if chart.heading.startswith("Confusion"))
     assert drawing.__html__().count("<rect") == 20 * 20
 
 

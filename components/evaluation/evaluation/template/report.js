@@ -7,5 +7,5 @@ for (const button of buttons) {
   });
 }
 addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll("details")) details.open = true;
+  for (const details of document.querySelectorAll("details.about")) details.open = true;
 });
