@@ -15,13 +15,13 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 def all_charts(document: Mapping[str, Any], training: Mapping[str, Any]) -> tuple[list[Chart], list[str]]:
     """Every chart there is data for, and a sentence for each that there is none for."""
-    drawn: list[tuple[Chart | None, str]] = [
+    drawn: list[tuple[Chart | None, str]] = [  # two of about the same height stand side by side
         (intervals(document), "Quality: no contender has a figure with an interval."),
-        (trade_off(document), "Quality, latency and size: fewer than two contenders have both figures."),
         (latencies(document), "Latency: no contender was timed in process."),
+        (trade_off(document), "Quality, latency and size: fewer than two contenders have both figures."),
+        (reliability(document), "Calibration: the answers have no probabilities; they are written, not chosen."),
         (label_bars(document), "F1 by label: the answers are texts, not labels."),
         (confusion(document), "Confusion matrix: the student does not answer by labels."),
-        (reliability(document), "Calibration: the answers have no probabilities; they are written, not chosen."),
         (loss_curve(training), "Training loss: the student comes without a training.json that holds it."),
         (validation_curve(training), "Validation: the student comes without figures after two epochs or more."),
     ]
@@ -180,13 +180,15 @@ def _latency(document: Mapping[str, Any]) -> dict[str, float]:
 def _beside(canvas: Canvas, centre: tuple[float, float], radius: float, label: str, taken: Sequence[Box]) -> Box:
     """Write a label beside its circle where it covers none of `taken`, if there is such a place; returns its box."""
     (x, y), half, gap = centre, 3.2 * len(label), radius + 6
-    places = [(x + gap + half, y), (x - gap - half, y), (x, y - gap - 4), (x, y + gap + 4)]
-    places += [(x + side * (gap + half), y + down) for down in (16, -16, 30, -30) for side in (1, -1)]
-    inside = [place for place in places if half < place[0] < canvas.width - half] or places
-    boxes = [_box(*place, 2 * half, 13) for place in inside]
-    box = min(boxes, key=lambda box: sum(_overlap(box, other) for other in taken))  # the first of the best
-    canvas.text((box[0] + box[2]) / 2, (box[1] + box[3]) / 2 + 4, label, "name", "middle")
-    return box
+    sides = [(x + side * gap, y + down, side) for down in (0, 16, -16, 30, -30) for side in (1, -1)]
+    places = [*sides[:2], (x, y - gap - 4, 0), (x, y + gap + 4, 0), *sides[2:]]
+    boxes = {place: _box(place[0] + place[2] * half, place[1], 2 * half, 13) for place in places}
+    inside = {place: box for place, box in boxes.items() if box[0] > 0 and box[2] < canvas.width} or boxes
+    best = min(
+        inside, key=lambda place: sum(_overlap(inside[place], other) for other in taken)
+    )  # the first of the best
+    canvas.text(best[0], best[1] + 4, label, "name", {1: "start", -1: "end", 0: "middle"}[best[2]])
+    return inside[best]
 
 
 def _box(x: float, y: float, width: float, height: float) -> Box:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.examples import Examples
 from evaluation.further import FURTHER, Calibration, row_vectors
 from evaluation.heldout import HeldOut
 from evaluation.metrics import Array, Metric, named_label
 from shared.rows import Row, write_jsonl
 from shared.tasks import Task
 
-EXAMPLES = 20
 OTHER = "(other)"  # an answer that is none of the labels
 
 Answers = Mapping[str, dict[str, Any] | None]
@@ -67,7 +66,13 @@ class Joined:
 
 
 def join(
-    test: HeldOut, answers: AnswerOf, task: Task, metrics: Mapping[str, Metric], seed: int, predictions: Path
+    test: HeldOut,
+    answers: AnswerOf,
+    task: Task,
+    metrics: Mapping[str, Metric],
+    headline: str,
+    seed: int,
+    predictions: Path,
 ) -> Joined:
     """Score every answer of every contender; `answers` yield one item a row, None where there is none.
 
@@ -82,7 +87,7 @@ def join(
         further={role: {name: Column() for name in FURTHER} for role in answers},
         calibration={role: Calibration() for role in answers},
     )
-    examples = Examples(seed)
+    examples = Examples(seed, metrics[headline])
     write_jsonl(predictions, _rows(test, answers, task, metrics, joined, examples))
     joined.examples, joined.differing = examples.chosen(), examples.seen
     return joined
@@ -111,7 +116,7 @@ def _rows(
             for role, text in texts.items()
         }
         _score_further(joined, row, given, correct, task)
-        examples.offer(row, texts, correct)
+        examples.offer(row, texts, correct, target, candidates)
         yield _prediction(row, texts, correct, given.get("student"))
 
 
@@ -156,50 +161,3 @@ def _prediction(
     value = {"id": row.id, "reference": row.reference, "answers": dict(texts), "correct": dict(correct)}
     shares = (student or {}).get("probabilities")
     return value | ({"probabilities": {label: round(share, 6) for label, share in shares.items()}} if shares else {})
-
-
-class Examples:
-    """A few rows of each kind of difference between student and teacher, drawn evenly (reservoir sampling).
-
-    Without a teacher the student's mistakes are the examples.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.kinds: dict[str, list[dict[str, Any]]] = {}
-        self.seen: Counter[str] = Counter()
-
-    def offer(self, row: Row, texts: Mapping[str, str | None], correct: Mapping[str, bool | None]) -> None:
-        kind = self._kind(texts, correct)
-        if kind is None:
-            return
-        self.seen[kind] += 1
-        kept = self.kinds.setdefault(kind, [])
-        place = len(kept) if len(kept) < EXAMPLES else self.random.randrange(self.seen[kind])
-        if place < EXAMPLES:
-            example = {"id": row.id, "kind": kind, "prompt": row.prompt, "reference": row.reference}
-            kept[place : place + 1] = [example | {"answers": dict(texts), "correct": dict(correct)}]
-
-    def chosen(self) -> list[dict[str, Any]]:
-        """At most 20, as many of each kind as there are and fit."""
-        kinds = self.kinds.values()
-        turns = [example for turn in range(EXAMPLES) for kept in kinds for example in kept[turn : turn + 1]]
-        return turns[:EXAMPLES]
-
-    @staticmethod
-    def _kind(texts: Mapping[str, str | None], correct: Mapping[str, bool | None]) -> str | None:
-        student, teacher = texts.get("student"), texts.get("teacher")
-        if student is None:
-            return None
-        if teacher is None:
-            return "student wrong" if correct["student"] is False else None
-        if student == teacher:
-            return None
-        if correct["student"] is None:
-            return "no reference"
-        return {
-            (True, False): "only the student right",
-            (False, True): "only the teacher right",
-            (False, False): "both wrong",
-            (True, True): "both right",
-        }[bool(correct["student"]), bool(correct["teacher"])]

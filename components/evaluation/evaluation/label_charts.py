@@ -19,21 +19,24 @@ def label_bars(document: Mapping[str, Any]) -> Chart | None:
     labels = _commonest(supports)
     if not labels:
         return None
-    step = 13 * len(tables) + 14
+    few = len(labels) <= 10  # else bars are thin, and without room for their values
+    bar, between = (11, 14) if few else (6, 6)
+    step = (bar + 2) * len(tables) + between
     height = step * len(labels) + 44
     canvas = Canvas(WIDTH, height, "F1 by label")
     axis = Axis(0, 1, 136, WIDTH - 52)
     grid_x(canvas, axis, 4, height - 44, lambda value: f"{100 * value:g} %")
     for place, label in enumerate(labels):
         y = 8 + step * place
-        canvas.text(128, y + 6.5 * len(tables) + 4, _cut(label, 18), "name", "end")
+        canvas.text(128, y + (step - between) / 2 + 4, _cut(label, 18), "name", "end")
         for offset, (role, table) in enumerate(tables.items()):
             row = table.get(label, {"f1": 0.0, "precision": 0.0, "recall": 0.0, "support": 0})
             tip = f"{SHORT_NAMES[role]}, {label}: F1 {percent(row['f1'])}, precision {percent(row['precision'])}, "
             tip += f"recall {percent(row['recall'])}, n = {row['support']}"
-            top = y + 13 * offset
-            canvas.rect(axis(0), top, axis(row["f1"]) - axis(0), 11, role, tip, rx=2)
-            canvas.text(axis(row["f1"]) + 5, top + 9, f"{100 * row['f1']:.0f}", "small")
+            top = y + (bar + 2) * offset
+            canvas.rect(axis(0), top, axis(row["f1"]) - axis(0), bar, role, tip, rx=2)
+            if few:
+                canvas.text(axis(row["f1"]) + 5, top + 9, f"{100 * row['f1']:.0f}", "small")
     _legend(canvas, tables, height - 8)
     caption = f"In percent{_of(len(supports))}; precision and recall stand in the table below the charts."
     return Chart("F1 by label", caption, canvas)
@@ -67,7 +70,7 @@ def confusion(document: Mapping[str, Any]) -> Chart | None:
                 canvas.text(left + cell * (j + 0.5) - 1, y + cell / 2 + 3, str(rows_here), ink, "middle")
     for j, answer in enumerate(columns):
         x, y = left + cell * (j + 0.5), top + cell * len(rows) + 12
-        canvas.parts.append(f'<g transform="translate({x:.1f} {y:.1f}) rotate(-35)">')
+        canvas.parts.append(f'<g transform="translate({x:.1f} {y:.1f}) rotate({-35 if cell >= 24 else -70})">')
         canvas.text(0, 0, _cut(answer, 15), "small", "end")
         canvas.parts.append("</g>")
     caption = f"Rows of the test set{_of(len(table))}; the darker, the larger the share of the reference label."

@@ -15,7 +15,7 @@ from evaluation.heldout import TeacherAnswers, read_json
 from evaluation.join import Joined
 from evaluation.tables import cards, comparison_columns, comparison_rows, figure_rows, label_rows, reduction_rows
 from evaluation.verdict import lede
-from evaluation.wording import ROLE_NAMES, SHORT_NAMES
+from evaluation.wording import ROLE_NAMES, SHORT_NAMES, amount, title
 
 TEMPLATES = Path(__file__).parent / "template"
 LONGEST = 8000  # characters of a text that an example holds
@@ -35,7 +35,7 @@ def write_page(
     context = {
         **figures(document, training),
         "title": student.name if student else document["task"],
-        "examples": [_example(example) for example in joined.examples],
+        "examples": [_example(example, document["headline"]) for example in joined.examples],
         "kinds": dict(sorted(joined.differing.items())),
         "splits": {name: list(facts(split)) for name, split in data.get("splits", {}).items()},
         "sections": [
@@ -113,12 +113,14 @@ def _shown(item: object) -> str:
     return str(item)
 
 
-def _example(example: Mapping[str, Any]) -> dict[str, Any]:
-    answers = [
-        {"role": role, "text": _shorten(text), "correct": example["correct"].get(role)}
-        for role, text in example["answers"].items()
-        if text is not None
-    ]
+def _example(example: Mapping[str, Any], headline: str) -> dict[str, Any]:
+    """`mark` of an answer is whether it is right, or how near it is to the reference, as text."""
+    answers = []
+    for role, text in example["answers"].items():
+        if text is not None:
+            mark = example["marks"][role]
+            known = f"{title(headline)} {amount(headline, mark)}" if example["graded"] and mark is not None else mark
+            answers.append({"role": role, "text": _shorten(text), "mark": known})
     prompt = [{"role": turn["role"], "text": _shorten(turn["content"])} for turn in example["prompt"]]
     reference = None if example["reference"] is None else _shorten(example["reference"])
     return {

@@ -101,7 +101,8 @@ def _join(
     if not test.references and "teacher" not in answers:
         raise outcomes["teacher"].failure()
     path = arguments.report / "predictions.jsonl"
-    return join(test, answers, arguments.task, metrics, arguments.settings.seed, path)
+    settings = arguments.settings
+    return join(test, answers, arguments.task, metrics, settings.headline, settings.seed, path)
 
 
 def _stored(test: HeldOut, stored: TeacherAnswers) -> Iterator[dict[str, Any] | None]:

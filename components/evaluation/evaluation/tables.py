@@ -64,15 +64,7 @@ def figure_rows(document: Mapping[str, Any]) -> list[Line]:
     """Every figure of every contender: lines are figures, columns are contenders."""
     contenders = list(document["contenders"].values())
     names = list(dict.fromkeys(name for contender in contenders for name in contender["metrics"] if name != LATENCY))
-    quality = [
-        Line(
-            title(name),
-            "0 to 100" if name in PERCENT else "",
-            [_quality_cell(name, contender["metrics"].get(name)) for contender in contenders],
-            "Quality" if not place else "",
-        )
-        for place, name in enumerate(names)
-    ]
+    quality = [_quality_line(name, contenders, "" if place else "Quality") for place, name in enumerate(names)]
     return [*quality, *_further_rows(contenders), *_cost_rows(contenders)]
 
 
@@ -128,15 +120,37 @@ def comparison_rows(document: Mapping[str, Any]) -> list[Line]:
     ]
 
 
-def _quality_cell(name: str, figure: Mapping[str, Any] | None) -> Cell:
-    if not figure:
-        return Cell()
-    return Cell(amount(name, figure["value"]), _evidence(name, dict(figure)))
+@dataclass(frozen=True)
+class _Measured:
+    """A figure as text, its interval (or what else stands under it), and the rows that it is measured on."""
+
+    main: str
+    note: str
+    n: int
+
+
+def _line(name: str, note: str, figures: list[_Measured | None], section: str = "") -> Line:
+    """A line of figures.  The number of rows stands once, beside the name, where it is the same for all."""
+    counts = {figure.n for figure in figures if figure}
+    same = len(counts) == 1
+    cells = [
+        Cell(each.main, each.note if same else _joined(each.note, rows(each.n))) if each else Cell() for each in figures
+    ]
+    return Line(name, _joined(note, *map(rows, counts)) if same else note, cells, section)
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def _quality_line(name: str, contenders: list[Mapping[str, Any]], section: str) -> Line:
+    found = [contender["metrics"].get(name) for contender in contenders]
+    shown = [_Measured(amount(name, each["value"]), span(name, each), each["n"]) if each else None for each in found]
+    return _line(title(name), "0 to 100" if name in PERCENT else "", shown, section)
 
 
 def _evidence(name: str, figure: dict[str, Any]) -> str:
-    interval = span(name, figure)
-    return f"{interval}, {rows(figure['n'])}" if interval else rows(figure["n"])
+    return _joined(span(name, figure), rows(figure["n"]))
 
 
 def _label_cell(figure: Mapping[str, Any] | None) -> Cell:
@@ -157,16 +171,18 @@ def _further_rows(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
     for key, (name, note, text) in shown.items():
         figures = [contender.get(key) for contender in contenders]
         if any(figures):
-            yield Line(name, note, [Cell(text(each), _further_note(key, each)) if each else Cell() for each in figures])
+            measured = [
+                _Measured(text(each), _further_note(key, each), each["n"]) if each else None for each in figures
+            ]
+            yield _line(name, note, measured)
 
 
 def _further_note(key: str, figure: Mapping[str, Any]) -> str:
     if key == "perplexity":
-        return f"{figure['bits_per_byte']:.3g} bits a byte, {rows(figure['n'])}"
+        return f"{figure['bits_per_byte']:.3g} bits a byte"
     if key == "calibration" or figure["low"] is None:
-        return rows(figure["n"])
-    interval = f"{figure['low']:.3f}–{figure['high']:.3f}" if key == "kl_to_teacher" else percent_span(dict(figure))
-    return f"{interval}, {rows(figure['n'])}"
+        return ""
+    return f"{figure['low']:.3f}–{figure['high']:.3f}" if key == "kl_to_teacher" else percent_span(dict(figure))
 
 
 def _cost_rows(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:

@@ -79,8 +79,8 @@ def p_value(value: float) -> str:
 
 
 def milliseconds(value: float) -> str:
-    if value >= 10_000:
-        return f"{value / 1000:.1f}\u00a0s"
+    if value >= 999.5:
+        return f"{value / 1000:.3g}\u00a0s"
     digits = 0 if value >= 100 else 1 if value >= 1 else 2
     return f"{value:.{digits}f}\u00a0ms"
 
@@ -95,19 +95,19 @@ def size(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """`135 M`, `0.95 M`, `7.2 B`."""
-    if value >= 999_500_000:
-        return f"{value / 1e9:.3g}\u00a0B"
-    return f"{value / 1e6:.3g}\u00a0M" if value >= 100_000 else f"{value:,.0f}"
+    """`7.2 B`, `135 M`, `738 k`, `27,040`."""
+    return rate(value) if value < 999_500_000 else f"{value / 1e9:.3g}\u00a0B"
 
 
 def money(value: float) -> str:
     """US dollars, `$0.021`, `$12.40`."""
-    return f"${value:,.2f}" if value >= 1 else f"${value:.2g}"
+    return f"${value:,.2f}" if value >= 0.1 else f"${value:.2g}"
 
 
 def rate(value: float) -> str:
-    """`1.65 M`, `835 k`, `2,615`, `7.31`."""
+    """`1.65 M`, `83.5 k`, `2,615`, `7.31`."""
+    if value >= 999_500:
+        return f"{value / 1e6:.3g}\u00a0M"
     if value >= 99_950:
-        return f"{value / 1e3:.3g}\u00a0k" if value < 999_500 else f"{value / 1e6:.3g}\u00a0M"
+        return f"{value / 1e3:.0f}\u00a0k"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

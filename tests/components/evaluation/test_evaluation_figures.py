@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from evaluation.document import price_per_thousand
+from evaluation.examples import EXAMPLES
 from evaluation.figures import per_label, quality
 from evaluation.heldout import inspect, stored_answers
-from evaluation.join import EXAMPLES, OTHER, Joined, join
+from evaluation.join import OTHER, Joined, join
 from evaluation.metrics import build
 from shared.errors import InvalidInput, NotFound
 from shared.tasks import load_task
@@ -32,7 +33,8 @@ def compare(tmp_path: Path, write_lines: Write, label_task: str) -> Compare:
         of = load_task(task)
         metrics = {name: build(name, of) for name in names or ("accuracy", "macro_f1")}
         given = {role: _items(texts) for role, texts in answers.items()}
-        joined = join(inspect(tmp_path / "data"), given, of, metrics, 0, tmp_path / "predictions.jsonl")
+        test, headline = inspect(tmp_path / "data"), next(iter(metrics))
+        joined = join(test, given, of, metrics, headline, 0, tmp_path / "predictions.jsonl")
         by_role, comparisons = quality(joined, metrics, 200, 0)
         return joined, by_role, comparisons
 
@@ -180,11 +182,34 @@ def test_examples_are_of_every_kind_and_at_most_twenty(compare: Compare, label_r
     assert {example["kind"] for example in joined.examples} == {"only the student right", "only the teacher right"}
     places = [int(example["id"][1:]) for example in joined.examples]
     assert max(places) > 150  # drawn from the whole set, not from its beginning
+    assert joined.differing == {"only the student right": 30, "only the teacher right": 150}
 
 
 def test_without_a_teacher_the_examples_are_the_students_mistakes(compare: Compare, label_rows: Rows) -> None:
     joined, _, _ = compare(label_rows(3), {"student": ["sport"] * 3})
     assert [example["kind"] for example in joined.examples] == ["student wrong"] * 2
+
+
+def test_texts_differ_by_how_near_they_are_to_the_reference(compare: Compare, label_rows: Rows) -> None:
+    rows = label_rows(0, ["a fine day"] * 4)
+    student = ["a fine day", "a day", "no", "one fine day"]
+    teacher = ["one day", "a fine day", "nothing", None]
+    joined, _, _ = compare(
+        rows, {"teacher": teacher, "student": student}, '{"type": "conversation"}', ("token_f1", "accuracy")
+    )
+    kinds = {example["id"]: example["kind"] for example in joined.examples}
+    assert kinds == {
+        "r0": "student nearer to the reference",
+        "r1": "teacher nearer to the reference",
+        "r2": "equally near to the reference",
+        "r3": "student wrong",
+    }
+    assert joined.examples[0]["marks"]["student"] == 1.0
+
+
+def test_without_references_nobody_is_called_wrong(compare: Compare, label_rows: Rows) -> None:
+    joined, _, _ = compare(label_rows(0, [None] * 2), {"teacher": ["sport"] * 2, "student": ["sport", "politics"]})
+    assert joined.differing == {"no reference": 1}
 
 
 def test_leaked_and_doubled_rows_are_refused_with_their_lines(

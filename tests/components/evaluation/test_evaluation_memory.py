@@ -39,7 +39,7 @@ def peak(folder: Path) -> int:
         return ({"answer": "no"} for row in test)
 
     tracemalloc.start()
-    join(test, {"teacher": answers(), "student": answers()}, TASK, metrics, 0, folder / "predictions.jsonl")
+    join(test, {"teacher": answers(), "student": answers()}, TASK, metrics, "accuracy", 0, folder / "predictions.jsonl")
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return most

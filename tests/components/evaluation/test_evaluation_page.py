@@ -118,7 +118,10 @@ def page(document: dict[str, Any]) -> str:
         "kind": "only the teacher right",
         "prompt": [{"role": "user", "text": EVIL}],
         "reference": EVIL,
-        "answers": [{"role": "student", "text": EVIL * 20, "correct": False}],
+        "answers": [
+            {"role": "student", "text": EVIL * 20, "mark": False},
+            {"role": "teacher", "text": EVIL, "mark": EVIL},
+        ],
     }
     training = {"loss": [{"step": step, "loss": 1 / step} for step in range(1, 30)]}
     return render(
@@ -154,11 +157,11 @@ def test_the_page_has_every_chart_and_says_what_each_shows(document: dict[str, A
     training = {"loss": loss, "validation": validation, "best_epoch": 2}
     assert [chart.heading for chart in all_charts(document, training)[0]] == [
         "Accuracy",
-        "Quality, latency and size",
         "Latency",
+        "Quality, latency and size",
+        "Calibration",
         "F1 by label",
         "Confusion of the student",
-        "Calibration",
         "Training loss",
         "Validation: macro f1",
     ]
@@ -189,10 +192,15 @@ def test_the_tables_show_the_figures(document: dict[str, Any]) -> None:
     accuracy = next(line for line in figure_rows(document) if line.name == "Accuracy")
     assert [cell.main for cell in accuracy.cells] == ["90.0\u00a0%", "–", "80.0\u00a0%"]
     shown = {line.name: [(cell.main, cell.note) for cell in line.cells] for line in figure_rows(document)}
-    assert shown["KL to the teacher"][2] == ("0.250", "0.200–0.300, n\u00a0=\u00a040")
-    assert shown["Calibration error"][2] == ("10.0\u00a0%", "n\u00a0=\u00a040")
-    assert shown["Perplexity of the references"][2] == ("12", "0.8 bits a byte, n\u00a0=\u00a040")
+    assert shown["KL to the teacher"][2] == ("0.250", "0.200–0.300")
+    assert shown["Calibration error"][2] == ("10.0\u00a0%", "")
+    assert shown["Perplexity of the references"][2] == ("12", "0.8 bits a byte")
     assert "Facts recalled" not in shown
+    notes = {line.name: line.note for line in figure_rows(document)}
+    assert notes["KL to the teacher"] == "nats; 0 is the same, n\u00a0=\u00a040"  # once, for it is the same for all
+    document["contenders"]["student"]["kl_to_teacher"]["n"] = 30
+    uneven = next(line for line in figure_rows(document) if line.name == "KL to the teacher")
+    assert (uneven.note, uneven.cells[2].note) == ("nats; 0 is the same", "0.200–0.300, n\u00a0=\u00a030")
     costs = {(line.name, line.note): [cell.main for cell in line.cells] for line in figure_rows(document)}
     assert costs["Time to first token", "median, in process, batch 1"] == ["25.0\u00a0ms", "–", "0.50\u00a0ms"]
     assert costs["Queries per hour", "batch 8"] == ["72,000", "–", "3.6\u00a0M"]
