@@ -22,7 +22,8 @@ COSTS = ("P50", "P95", "TOKENS/S", "PARAMETERS", "WEIGHTS")
 def comparison(metrics: Mapping[str, Any], screen: Console) -> Table:
     """The contenders of an evaluation side by side: quality with its 95 % interval, speed, size."""
     wanted = _metric_names(metrics)
-    lines = [_contender(ROLES.get(role, role), each, wanted) for role, each in metrics.get("contenders", {}).items()]
+    scales, contenders = metrics.get("scales", {}), metrics.get("contenders", {})
+    lines = [_contender(ROLES.get(role, role), each, wanted, scales) for role, each in contenders.items()]
     return _fitting(screen, [_headings("MODEL", wanted), *lines], emphasised=ROLES["student"])
 
 
@@ -32,7 +33,8 @@ def comparison_of_runs(runs: Mapping[str, Mapping[str, Any]], screen: Console) -
     lines = []
     for name, metrics in runs.items():
         shares = [(metrics.get(key) or {}).get("value") for key in ("gain", "retention")]
-        cells = _contender(name, metrics.get("contenders", {}).get("student", {}), wanted)
+        student = metrics.get("contenders", {}).get("student", {})
+        cells = _contender(name, student, wanted, metrics.get("scales", {}))
         lines.append([*cells, *("–" if share is None else f"{share:.3f}" for share in shares), _gate(metrics)])
     return _fitting(screen, [[*_headings("RUN", wanted), "GAIN", "RETENTION", "GATE"], *lines])
 
@@ -90,7 +92,9 @@ def _metric_names(metrics: Mapping[str, Any]) -> list[str]:
     return [name for name in names if name != "inference_time"]
 
 
-def _contender(label: str, contender: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:
+def _contender(
+    label: str, contender: Mapping[str, Any], wanted: Sequence[str], scales: Mapping[str, float]
+) -> list[str]:
     """The cells of one model; why it failed is said by `verdict`."""
     if contender.get("status") == "failed":
         return [label, "failed", *("–" for _ in (*wanted, *COSTS))]
@@ -98,7 +102,7 @@ def _contender(label: str, contender: Mapping[str, Any], wanted: Sequence[str]) 
     return [
         label,
         str(contender.get("n", "")),
-        *(interval(contender.get("metrics", {}).get(name)) for name in wanted),
+        *(interval(contender.get("metrics", {}).get(name), scales.get(name, 1)) for name in wanted),
         milliseconds(latency.get("p50")),
         milliseconds(latency.get("p95")),
         number(contender.get("tokens_per_s")),
@@ -122,13 +126,14 @@ def verdict(metrics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def interval(value: Mapping[str, Any] | None) -> str:
-    """`0.915 [.884, .938]`"""
+def interval(value: Mapping[str, Any] | None, scale: float = 1) -> str:
+    """`0.915 [0.884, 0.938]`, or `31.2 [29.0, 33.5]` of a figure that runs to 100."""
     if not value or value.get("value") is None:
         return "–"
+    digits = 3 if scale == 1 else 1
     if value.get("low") is None:
-        return f"{value['value']:.3f}"
-    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+        return f"{value['value']:.{digits}f}"
+    return f"{value['value']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
 
 
 def milliseconds(value: float | None) -> str:

@@ -269,6 +269,9 @@ class _Builder:
         settings |= {"metrics": job.evaluation.metrics} if job.evaluation.metrics else {}
         judge = job.evaluation.judge
         settings |= {"judge": judge_settings(judge)} if judge else {}
+        known = teachers().get(job.teacher_model.name)
+        if known and known.parameters and not self.hosted:
+            settings["teacher_parameters"] = known.parameters
         if job.teacher_model.sampling.max_tokens:
             settings["max_new_tokens"] = job.teacher_model.sampling.max_tokens
         gold = StepOutput("gold_finetune", "model") if job.evaluation.gold_baseline else None

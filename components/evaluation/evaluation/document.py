@@ -39,6 +39,7 @@ def build_document(
         role: _contender(outcome, stored, test, joined, by_role.get(role, {}), arguments)
         for role, outcome in outcomes.items()
     }
+    _break_even(contenders)
     headline = comparisons.get(settings.headline, {})
     document: dict[str, Any] = {
         "task": arguments.task.name,
@@ -97,7 +98,7 @@ def _contender(
     figures: Mapping[str, Any],
     arguments: Arguments,
 ) -> dict[str, Any]:
-    contender = outcome.contender
+    contender, settings = outcome.contender, arguments.settings
     value: dict[str, Any] = {"name": contender.name, "kind": "local" if contender.local else "endpoint"}
     if outcome.error:
         return value | {"status": "failed", "error": outcome.error, "n": 0, "metrics": {}}
@@ -108,8 +109,9 @@ def _contender(
         cost |= {"unanswered": unanswered, "rejected": stored.rejected}
         cost["usd_per_1000_requests"] = price_per_thousand(stored.usage)
         cost |= {} if "latency_ms" in cost else _latency_of_usage(stored.usage)
+    if contender.role == "teacher" and not contender.local and settings.teacher_parameters:
+        cost["parameters"] = settings.teacher_parameters
     shown = {name: figure for name, figure in figures.items() if figure}
-    settings = arguments.settings
     if LATENCY in settings.metrics and cost.get("latency_ms"):
         shown[LATENCY] = _inference_time(cost["latency_ms"], settings.bootstrap, settings.seed)
     labels = per_label(joined.confusion.get(contender.role, Counter()))
@@ -143,6 +145,15 @@ def price_per_thousand(usage: Mapping[str, Any]) -> float | None:
         if spent.get("cost") is not None and spent.get(count):
             return float(1000 * spent["cost"] / spent[count])
     return None
+
+
+def _break_even(contenders: Mapping[str, dict[str, Any]]) -> None:
+    """What an hour of this machine may cost for a local model, kept busy, to answer at the teacher's price."""
+    price = contenders.get("teacher", {}).get("usd_per_1000_requests")
+    for contender in contenders.values():
+        rates = contender.get("queries_per_hour")
+        if price and rates:
+            contender["break_even_usd_per_hour"] = price * max(rates.values()) / 1000
 
 
 def _inference_time(latency: Mapping[str, Any], draws: int, seed: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def label_bars(document: Mapping[str, Any]) -> Chart | None:
     grid_x(canvas, axis, 4, height - 44, lambda value: f"{100 * value:g} %")
     for place, label in enumerate(labels):
         y = 8 + step * place
-        canvas.text(128, y + (step - between) / 2 + 4, _cut(label, 18), "name", "end")
+        canvas.text(128, y + (step - between) / 2 + 4, _cut(label, 15), "name", "end")
         for offset, (role, table) in enumerate(tables.items()):
             row = table.get(label, {"f1": 0.0, "precision": 0.0, "recall": 0.0, "support": 0})
             tip = f"{SHORT_NAMES[role]}, {label}: F1 {percent(row['f1'])}, precision {percent(row['precision'])}, "
@@ -58,7 +58,7 @@ def confusion(document: Mapping[str, Any]) -> Chart | None:
     for i, reference in enumerate(rows):
         total = sum(table[reference].values())
         y = top + cell * i
-        canvas.text(112, y + cell / 2 + 4, _cut(reference, 16), "name", "end")
+        canvas.text(112, y + cell / 2 + 4, _cut(reference, 14), "name", "end")
         for j, answer in enumerate(columns):
             rows_here = table[reference].get(answer, 0)
             share = rows_here / total

@@ -37,7 +37,8 @@ class Settings:
     """`metrics` are the names to report, the task's own where none were asked for.
 
     `headline` is the metric that retention and gain are read from.  `latency_rows` requests are timed;
-    `bootstrap` is the number of resamples.  `lineage` is shown in the report as it is.
+    `bootstrap` is the number of resamples.  `lineage` is shown in the report as it is.  `teacher_parameters` is the
+    published size of a teacher behind an endpoint.
     """
 
     metrics: tuple[str, ...]
@@ -50,6 +51,7 @@ class Settings:
     max_new_tokens: int = 256
     latency_rows: int = 20
     bootstrap: int = 2000
+    teacher_parameters: int | None = None
 
     @property
     def quality_metrics(self) -> tuple[str, ...]:
@@ -59,7 +61,8 @@ class Settings:
         return tuple(name for name in wanted if name != LATENCY)
 
 
-NUMBERS = {"seed": 0, "max_new_tokens": 1, "latency_rows": 1, "bootstrap": 100}  # name: smallest sensible value
+# name: smallest sensible value
+NUMBERS = {"seed": 0, "max_new_tokens": 1, "latency_rows": 1, "bootstrap": 100, "teacher_parameters": 1}
 KNOWN = ("metrics", "gate", "names", "lineage", "judge", *NUMBERS, "min_accuracy_gain", "min_retention")
 
 

@@ -202,11 +202,18 @@ def _cost_rows(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
     yield Line("Tokens per second", "batch 1", cells(rate, "tokens_per_s"))
     yield Line("Rows per second", "in batches", cells(rate, "rows_per_s"))
     yield from _queries(contenders)
-    if any(contender.get("usd_per_1000_requests") is not None for contender in contenders):
-        asked = [contender.get("usd_per_1000_requests") for contender in contenders]
-        prices = [Cell() if price is None else Cell(money(price)) for price in asked]
-        yield Line("Price of 1,000 requests", "at the endpoint's prices", prices)
-    yield Line("Parameters", "", cells(count, "parameters"))
+    for key, name, note in (
+        ("usd_per_1000_requests", "Price of 1,000 requests", "at the endpoint's prices"),
+        ("break_even_usd_per_hour", "Break-even price", "an hour of this machine, busy, at the teacher's price"),
+    ):
+        if any(contender.get(key) is not None for contender in contenders):
+            asked = [contender.get(key) for contender in contenders]
+            yield Line(name, note, [Cell() if price is None else Cell(money(price)) for price in asked])
+    published = ["as published" if contender["kind"] == "endpoint" else "" for contender in contenders]
+    known = cells(count, "parameters")
+    yield Line(
+        "Parameters", "", [Cell(c.main, n if c.main != NONE else "") for c, n in zip(known, published, strict=True)]
+    )
     sized = [
         Cell(size(contender["weight_bytes"]), contender.get("dtype", "")) if contender.get("weight_bytes") else Cell()
         for contender in contenders

@@ -9,7 +9,15 @@ from typing import Any
 from evaluation.further import FURTHER
 from shared.tracking import Tracker
 
-COSTS = ("tokens_per_s", "rows_per_s", "parameters", "weight_bytes", "peak_memory_bytes", "usd_per_1000_requests")
+COSTS = (
+    "tokens_per_s",
+    "rows_per_s",
+    "parameters",
+    "weight_bytes",
+    "peak_memory_bytes",
+    "usd_per_1000_requests",
+    "break_even_usd_per_hour",
+)
 
 
 def track(document: Mapping[str, Any]) -> None:

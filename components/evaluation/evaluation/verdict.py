@@ -11,11 +11,13 @@ from evaluation.wording import (
     amount,
     inline,
     milliseconds,
+    money,
     p_value,
     percent,
     percent_span,
     points,
     points_span,
+    rate,
     rows,
     span,
     title,
@@ -35,6 +37,7 @@ def summary(metrics: Mapping[str, Any]) -> list[str]:
         *_teacher(metrics),
         *_judged(metrics),
         *_speed(metrics),
+        *_price(metrics),
     ]
 
 
@@ -158,6 +161,18 @@ def _speed(metrics: Mapping[str, Any]) -> Iterator[str]:
         f"A request takes {milliseconds(found['student'])} instead of {milliseconds(found['teacher'])} "
         f"(median; {how}): {found['teacher'] / found['student']:.3g} times as fast."
     )
+
+
+def _price(metrics: Mapping[str, Any]) -> Iterator[str]:
+    student = metrics["contenders"].get("student", {})
+    limit = student.get("break_even_usd_per_hour")
+    if limit:
+        price = money(metrics["contenders"]["teacher"]["usd_per_1000_requests"])
+        most = rate(max(student["queries_per_hour"].values()))
+        yield (
+            f"1,000 requests cost {price} at the teacher's endpoint. The student answers up to {most} an hour here: it "
+            f"is cheaper where an hour of such a machine, kept busy, costs less than {money(limit)}."
+        )
 
 
 def _basis(metrics: Mapping[str, Any]) -> Iterator[str]:

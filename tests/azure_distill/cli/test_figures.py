@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from azure_distill.cli.figures import comparison, comparison_of_runs, verdict
+from azure_distill.cli.figures import comparison, comparison_of_runs, interval, verdict
 
 FIGURE = {"value": 0.9, "low": 0.867, "high": 0.926, "n": 400}
 MODEL = {
@@ -62,6 +62,15 @@ def test_models_are_lines_where_there_is_room_and_columns_elsewhere() -> None:
         "PARAMETERS",
         "WEIGHTS",
     ]
+
+
+def test_a_figure_that_runs_to_100_has_one_decimal() -> None:
+    bleu = {"value": 49.549, "low": 44.706, "high": 54.703}
+    assert interval(bleu, 100) == "49.5 [44.7, 54.7]"
+    screen = Console(file=io.StringIO(), width=160)
+    found = {"contenders": {"student": MODEL | {"metrics": {"bleu_score": bleu}}}, "scales": {"bleu_score": 100}}
+    screen.print(comparison(found, screen))
+    assert "49.5 [44.7, 54.7]" in screen.file.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("width", [80, 160])

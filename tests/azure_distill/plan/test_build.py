@@ -77,6 +77,12 @@ def test_a_judge_is_reached_in_all_the_ways_of_a_teacher(
     assert step.connections == connections
 
 
+def test_the_catalogs_size_of_an_endpoints_teacher_goes_to_the_evaluation(rows: str) -> None:
+    known = job(rows, teacher_model={"name": "deepseek-v3", "endpoint": ENDPOINT, "api_key_env": "K"})
+    assert literal(build_plan(known, {}).step("evaluation"), "settings")["teacher_parameters"] == 671_000_000_000
+    assert "teacher_parameters" not in literal(build_plan(job(rows), {}).step("evaluation"), "settings")
+
+
 def test_the_gate_goes_to_the_evaluation(rows: str) -> None:
     gate = {"min_accuracy_gain": 0.05, "min_retention": 0.9, "gate": ["macro_f1 >= 0.8", "weight_bytes <= 3e6"]}
     given = literal(build_plan(job(rows, evaluation=gate), {}).step("evaluation"), "settings")

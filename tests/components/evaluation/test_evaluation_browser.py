@@ -40,7 +40,7 @@ def report(
     labels = ["sport", "politics", EVIL]
     rows, answers = [], []
     for place in range(36):
-        prompt = {"role": "user", "content": f"Topic of article {place}? {EVIL}" + " so long" * (place % 5)}
+        prompt = {"role": "user", "content": f"Topic of article {place}? {EVIL}" + " so long" * (place % 5) ** 4}
         row = {"id": f"r{place}", "reference": labels[place % 3]}
         rows.append(row | {"messages": [prompt, {"role": "assistant", "content": row["reference"]}]})
         answers.append(row | {"messages": [prompt, {"role": "assistant", "content": labels[place % 7 % 3]}]})
@@ -80,8 +80,9 @@ def test_the_page_loads_alone_without_complaint_and_fits(
     assert page.complaints == []
 
 
-def test_no_chart_writes_beyond_its_edge(browser: Browser, report: Path) -> None:
-    page = browser.open(report.as_uri())
+@pytest.mark.parametrize("width", [1200, 390])
+def test_no_chart_writes_beyond_its_edge(browser: Browser, report: Path, width: int) -> None:
+    page = browser.open(report.as_uri(), width)
     beyond = """[...document.querySelectorAll('figure')].flatMap(figure => {
         const frame = figure.getBoundingClientRect();
         return [...figure.querySelectorAll('text')].filter(text => {
@@ -102,6 +103,28 @@ def test_the_filter_shows_one_kind_of_example(browser: Browser, report: Path) ->
     assert set(page.evaluate(shown)) == {kind}
     page.evaluate("document.querySelector('button[data-show=\"\"]').click()")
     assert set(page.evaluate(shown)) == kinds
+
+
+def test_a_long_text_is_folded_until_it_is_opened(browser: Browser, report: Path) -> None:
+    page = browser.open(report.as_uri())
+    fold = "document.querySelector('details.fold')"
+    shown = f"[{fold}.querySelector('summary').offsetHeight > 0, {fold}.innerText.length]"
+    assert page.evaluate(f"{fold}.querySelector('summary').innerText").endswith(" characters")
+    summary, folded = page.evaluate(shown)
+    assert summary
+    page.evaluate(f"{fold}.querySelector('summary').click()")
+    summary, whole = page.evaluate(shown)
+    assert not summary  # the beginning does not stand twice
+    assert whole > 500 > folded
+
+
+def test_it_says_first_what_is_kept_and_why_the_gate_failed(browser: Browser, report: Path) -> None:
+    page = browser.open(report.as_uri())
+    above = "[...document.querySelectorAll('header .lede, header .fail')].map(e => e.innerText)"
+    lede, badge, reason = page.evaluate(above)
+    assert lede.startswith("The student keeps ")
+    assert badge == "✗ gate failed"
+    assert reason.startswith("accuracy >= 0.9, but it is 0.")
 
 
 def test_it_prints(browser: Browser, report: Path) -> None:

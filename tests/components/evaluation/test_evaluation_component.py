@@ -91,6 +91,7 @@ def test_contenders_side_by_side_and_one_that_fails_takes_nothing_from_the_other
         "latency_rows": 5,
         "bootstrap": 200,
         "lineage": {"job": "j-1"},
+        "teacher_parameters": 671_000_000_000,
     }
     done = evaluate(
         data=folder / "data",
@@ -138,6 +139,11 @@ def test_contenders_side_by_side_and_one_that_fails_takes_nothing_from_the_other
     assert found["ttft_ms"] is None  # a label is chosen, not written
     assert found["usd_per_1000_requests"] is None
     assert teacher["usd_per_1000_requests"] == pytest.approx(25.0)
+    best = max(found["queries_per_hour"].values())
+    assert found["break_even_usd_per_hour"] == pytest.approx(25.0 * best / 1000)
+    assert any("1,000 requests cost $25.00 at the teacher's endpoint" in told for told in metrics["summary"])
+    assert teacher["parameters"] == 671_000_000_000  # as published
+    assert metrics["reductions"]["parameters"]["reduction"] == pytest.approx(1 - found["parameters"] / 671e9)
     assert found["parameters"] == metrics["contenders"]["baseline"]["parameters"]
     assert metrics["gate"]["passed"] is False
     assert [check["passed"] for check in metrics["gate"]["checks"]] == [True, False]
