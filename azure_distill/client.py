@@ -185,9 +185,8 @@ class ModelOperations:
         state = self._jobs.get(run)
         raise_unless_completed(state)
         if not force and not gate_passed(state):
-            raise JobFailed(
-                f"the evaluation gate of {state.name} did not pass", hint="register it all the same: --force"
-            )
+            message = f"the evaluation gate of {state.name} did not pass: {failed_checks(state)}"
+            raise JobFailed(message, hint="register it all the same: --force")
         model = state.outputs.get("student_finetune", {}).get("model")
         if model is None:
             raise NotFound(f"run {state.name} has no distilled student")
@@ -261,6 +260,12 @@ def raise_unless_completed(run: Run) -> None:
     error = JobFailed(f"run {run.name} ended {run.status}: {run.error or 'see its logs'}")
     error.exit_code = run.exit_code or JobFailed.exit_code
     raise error
+
+
+def failed_checks(run: Run) -> str:
+    """What the evaluation's gate asked for in vain."""
+    checks = (run.metrics.get("gate") or {}).get("checks", ())
+    return ", ".join(check["check"] for check in checks if not check["passed"]) or "see its report"
 
 
 def gate_passed(run: Run) -> bool:

@@ -104,11 +104,12 @@ def finish(run: Run, as_json: bool, exit_code: int | None = None) -> None:
     """Print a run's outcome; raises Exit with the code of the outcome."""
     from azure_distill.cli.figures import comparison, verdict
     from azure_distill.cli.render import console, print_json, short_path
-    from azure_distill.client import gate_passed
+    from azure_distill.client import failed_checks, gate_passed
     from azure_distill.errors import JobFailed
 
     code = exit_code if exit_code is not None else outcome(run)
-    if not code and not gate_passed(run):
+    gated = not code and not gate_passed(run)
+    if gated:
         code = JobFailed.exit_code
     if as_json:
         print_json(run.to_json())
@@ -128,7 +129,9 @@ def finish(run: Run, as_json: bool, exit_code: int | None = None) -> None:
         click.echo(f"run {run.name} completed: {short_path(run.location)}")
     if run.error:
         click.echo(f"error: {run.error}", err=True)
-    if code:
+    if gated:
+        click.echo(f"run {run.name} is done, but its gate did not pass: {failed_checks(run)}", err=True)
+    elif code:
         click.echo(f"run {run.name} ended {run.status}; logs: azure-distill logs {run.name}", err=True)
     raise click.exceptions.Exit(code)
 

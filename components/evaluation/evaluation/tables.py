@@ -156,7 +156,7 @@ def _evidence(name: str, figure: dict[str, Any]) -> str:
 def _label_cell(figure: Mapping[str, Any] | None) -> Cell:
     if not figure:
         return Cell()
-    return Cell(percent(figure["f1"]), f"{percent(figure['precision'])} precision, {percent(figure['recall'])} recall")
+    return Cell(percent(figure["f1"]), f"{percent(figure['precision'])} · {percent(figure['recall'])}")
 
 
 def _further_rows(contenders: list[Mapping[str, Any]]) -> Iterator[Line]:
