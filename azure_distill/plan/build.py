@@ -216,11 +216,16 @@ class _Builder:
         name = self.job.student_model
         if name == TEACHER:
             return self._hosted_teacher(folder, identifier)
+        known = students().get(name)
+        if known and known.recipe and name not in self.registered:
+            return {recipe: as_json(dict(known.recipe))} if recipe else {identifier: Literal(SCRATCH)}
+        return self._weights(name, folder, identifier)
+
+    def _weights(self, name: str, folder: str, identifier: str) -> Inputs:
+        """The port by which a component is given a model's weights, by any name that they may have."""
         if name in self.registered:
             return {folder: DataPath(self.registered[name])}
-        known = students().get(name)
-        if known and known.recipe:
-            return {recipe: as_json(dict(known.recipe))} if recipe else {identifier: Literal(SCRATCH)}
+        known = students().get(name) or teachers().get(name)
         if known:
             return {identifier: Literal(known.weights or name)}
         if is_remote(name):
@@ -263,6 +268,8 @@ class _Builder:
         names = {"student": f"{job.student_model}, distilled", "teacher": job.teacher_model.name}
         untrained = "untrained, all layers" if job.hyperparameters.keep_layers else "untrained"
         names |= {"baseline": f"{job.student_model}, {untrained}", "gold_only": f"{job.student_model}, gold rows only"}
+        other = job.evaluation.other_model
+        names |= {"other": Path(other).name} if other else {}
         settings: dict[str, Any] = {"names": names, "lineage": self._lineage()}
         settings |= job.evaluation.model_dump(include={"min_accuracy_gain", "min_retention"}, exclude_none=True)
         settings |= {"gate": job.evaluation.gate} if job.evaluation.gate else {}
@@ -281,6 +288,7 @@ class _Builder:
             "student_model": StepOutput("student_finetune", "model"),
             "gold_model": gold,
             **self._student("baseline_model", "baseline_id", None),
+            **(self._weights(other, "other_model", "other_id") if other else {}),
             "task": self.task,
             "settings": as_json(settings),
         }
@@ -288,7 +296,7 @@ class _Builder:
             inputs |= self._hosted_teacher("teacher_model", "teacher_id")
         key = judge and judge.api_key_env
         connections = {key: judge.connection} if judge and key and judge.connection else {}
-        loads = machine.largest(self._student_size(), self._teacher_size())
+        loads = None if other else machine.largest(self._student_size(), self._teacher_size())
         return self._step("evaluation", "evaluation", inputs, (key,) if key else (), connections, loads=loads)
 
     def _lineage(self) -> dict[str, Any]:

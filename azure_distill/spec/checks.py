@@ -26,6 +26,7 @@ def check(job: DistillationJob, registered: frozenset[str] = frozenset()) -> lis
         *_files(job),
         *_teacher(job),
         *_student(job, registered),
+        *_other(job, registered),
         *_task(job),
         *_method(job, registered),
         *_metrics(job),
@@ -152,15 +153,34 @@ def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Probl
                 yield locate(job.source, ("hyperparameters", field), message)
     if name == TEACHER and not is_hosted(job):
         yield locate(job.source, ("student_model",), f"{TEACHER} is for a teacher whose weights are at hand")
-    if name == TEACHER or known or name in registered or is_remote(name) or PYPI_ID.match(name):
+    if name != TEACHER and not known:
+        yield from _weights(job, name, ("student_model",), "student", registered)
+
+
+def _weights(
+    job: DistillationJob, name: str, where: tuple[str, ...], kind: str, registered: frozenset[str]
+) -> Iterator[Problem]:
+    """What is wrong with the name of a model's weights that is in no catalog."""
+    if name in registered or is_remote(name) or PYPI_ID.match(name):
         return
     folder = job.resolve(name)
     if folder.is_dir():
         if not any(folder.rglob("config.json")):  # a registry's model has it in a folder below
-            yield locate(job.source, ("student_model",), f"{name} is not a model folder: it has no config.json")
+            yield locate(job.source, where, f"{name} is not a model folder: it has no config.json")
     elif not HUB_ID.match(name):
         hint = near(name, [*students(), *registered]) or "a catalog name, a Hugging Face id, or a folder"
-        yield locate(job.source, ("student_model",), f"unknown student {name!r}", hint)
+        yield locate(job.source, where, f"unknown {kind} {name!r}", hint)
+
+
+def _other(job: DistillationJob, registered: frozenset[str]) -> Iterator[Problem]:
+    name, where = job.evaluation.other_model, ("evaluation", "other_model")
+    known = name and (students().get(name) or teachers().get(name))
+    if known and name not in registered and not known.weights:
+        yield locate(
+            job.source, where, f"{name} has no weights to compare with", "name a registered model, or a folder"
+        )
+    elif name and not known:
+        yield from _weights(job, name, where, "model", registered)
 
 
 def _task(job: DistillationJob) -> Iterator[Problem]:

@@ -211,7 +211,7 @@ class Evaluation(Part):
     """What is measured on the held-out rows, and what the student must reach before it can be registered.
 
     `gate` lists further checks, such as `macro_f1 >= 0.8`.  `gold_baseline` also trains the same student on the gold
-    rows alone (`teacher_model.adapt_on`).
+    rows alone (`teacher_model.adapt_on`).  `other_model` is compared, too: a registered one, a folder, an id.
     """
 
     metrics: list[str] | None = None
@@ -220,6 +220,7 @@ class Evaluation(Part):
     gate: list[str] = []
     judge: Judge | None = None
     gold_baseline: bool = False
+    other_model: str | None = None
 
 
 class Compute(Part):

@@ -17,6 +17,12 @@ from shared.tasks import Task, load_task
 from shared.weights import locate
 
 SCRATCH = "scratch"
+NAMED = {  # by folder or by id
+    "student": "the distilled student",
+    "baseline": "the untrained student",
+    "other": "any further model",
+    "teacher": "a hosted teacher",
+}
 
 
 @dataclass(frozen=True)
@@ -53,13 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="evaluation", description="Compare models on the held-out rows.")
     parser.add_argument("--data", type=Path, required=True, help="folder of prepare_data; its test.jsonl is held out")
     parser.add_argument("--responses", type=Path, help="folder of teacher_inference: the teacher's answers")
-    for role, what in (("student", "the distilled student"), ("baseline", "the untrained student")):
+    for role, what in NAMED.items():
         parser.add_argument(f"--{role}-model", type=Path, help=f"folder of {what}")
         parser.add_argument(f"--{role}-id", help=f"hub or pypi id of {what}")
     parser.add_argument("--gold-model", type=Path, help="folder of the student trained on the gold rows alone")
-    parser.add_argument("--other-model", type=Path, help="folder of any further model")
-    parser.add_argument("--teacher-model", type=Path, help="folder of a hosted teacher")
-    parser.add_argument("--teacher-id", help="hub or pypi id of a hosted teacher")
     parser.add_argument("--task", required=True, help="JSON: the kind of task and its settings")
     parser.add_argument("--settings", default="{}", help="JSON: metrics, gate, names, lineage, …")
     parser.add_argument("--report", type=Path, required=True, help="output folder")
@@ -79,7 +82,7 @@ def _command(given: argparse.Namespace) -> str:
 def _contradictions(given: argparse.Namespace) -> list[Problem]:
     problems = [
         Problem(f"--{role}-model and --{role}-id are both given: choose one")
-        for role in ("student", "baseline", "teacher")
+        for role in NAMED
         if getattr(given, f"{role}_model") and getattr(given, f"{role}_id")
     ]
     if given.baseline_id == SCRATCH and not given.student_model:
@@ -100,9 +103,10 @@ def _contenders(given: argparse.Namespace, settings: Settings) -> list[Contender
         found.append(Contender("baseline", name, folder=str(given.student_model), scratch=True))
     elif given.baseline_model or given.baseline_id:
         found.append(_contender("baseline", given.baseline_model, given.baseline_id, settings))
-    for role, folder in (("gold_only", given.gold_model), ("other", given.other_model)):
-        if folder:
-            found.append(_contender(role, folder, None, settings))
+    if given.gold_model:
+        found.append(_contender("gold_only", given.gold_model, None, settings))
+    if given.other_model or given.other_id:
+        found.append(_contender("other", given.other_model, given.other_id, settings))
     if given.student_model or given.student_id:
         found.append(_contender("student", given.student_model, given.student_id, settings))
     return found

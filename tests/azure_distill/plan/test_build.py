@@ -12,7 +12,7 @@ from azure_distill import DistillationJob
 from azure_distill.assets.bindings import render
 from azure_distill.errors import InvalidJob
 from azure_distill.plan.build import build_plan
-from azure_distill.plan.plan import DataPath, Literal, Plan, Step, StepOutput, binding_json
+from azure_distill.plan.plan import DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
 
 ROOT = Path(__file__).resolve().parents[3]
 JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
@@ -81,6 +81,26 @@ def test_the_catalogs_size_of_an_endpoints_teacher_goes_to_the_evaluation(rows: 
     known = job(rows, teacher_model={"name": "deepseek-v3", "endpoint": ENDPOINT, "api_key_env": "K"})
     assert literal(build_plan(known, {}).step("evaluation"), "settings")["teacher_parameters"] == 671_000_000_000
     assert "teacher_parameters" not in literal(build_plan(job(rows), {}).step("evaluation"), "settings")
+
+
+def test_any_model_can_be_compared_with(rows: str, tmp_path: Path) -> None:
+    def step(name: str) -> Step:
+        return build_plan(job(rows, evaluation={"other_model": name}), {}, {"in-use": tmp_path}).step("evaluation")
+
+    assert step("in-use").inputs["other_model"] == DataPath(tmp_path)
+    assert literal(step("in-use"), "settings")["names"]["other"] == "in-use"
+    assert step("some/model").inputs["other_id"] == Literal("some/model")
+    assert step("azureml:mine:3").inputs["other_model"] == DataUri("azureml:mine:3")
+    assert step("phi-4-mini").inputs["other_id"] == Literal("microsoft/Phi-4-mini-instruct")
+
+
+@pytest.mark.parametrize(("name", "told"), [("no such", "unknown model 'no such'"), ("nano-llama", "has no weights")])
+def test_a_model_to_compare_with_that_cannot_be_is_refused(rows: str, name: str, told: str) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        build_plan(job(rows, evaluation={"other_model": name}), {})
+    (problem,) = caught.value.problems
+    assert problem.field == "evaluation.other_model"
+    assert told in problem.message
 
 
 def test_the_gate_goes_to_the_evaluation(rows: str) -> None:
