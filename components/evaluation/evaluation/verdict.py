@@ -206,6 +206,8 @@ def _cost_notes(metrics: Mapping[str, Any]) -> Iterator[str]:
             yield f"{contender['name']}: {contender['truncated_prompts']:,} prompts were cut to the model's window."
         if contender.get("cut_answers"):
             yield f"{contender['name']}: {contender['cut_answers']:,} answers ran into max_new_tokens."
+        if contender.get("empty_answers"):
+            yield f"{contender['name']}: {contender['empty_answers']:,} answers are empty."
         if contender.get("cost_error"):
             yield f"{contender['name']} could not be timed: {contender['cost_error']}"
 

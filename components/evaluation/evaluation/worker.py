@@ -60,8 +60,9 @@ def run(job: Job) -> dict[str, Any]:
         sample = list(evenly(read_rows(test), count, TIMED))
         return cost | {"rows_per_s": len(sample) / asker.timed(sample)[1]}
     asker.truncated = asker.cut = 0  # what was only timed does not count
-    seconds = write_answers(Path(job.answers), asker, test, count)
-    return cost | {"rows_per_s": count / seconds, "truncated_prompts": asker.truncated, "cut_answers": asker.cut}
+    seconds, empty = write_answers(Path(job.answers), asker, test, count)
+    counts = {"truncated_prompts": asker.truncated, "cut_answers": asker.cut, "empty_answers": empty}
+    return cost | {"rows_per_s": count / seconds} | counts
 
 
 def load(contender: Contender, source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -112,18 +113,19 @@ def is_valid(task: Task, row: Row, text: str) -> bool | None:
     return True
 
 
-def write_answers(path: Path, asker: Asker, test: Path, count: int) -> float:
-    """Write every row's answer, in the order of the rows; returns the seconds spent answering."""
+def write_answers(path: Path, asker: Asker, test: Path, count: int) -> tuple[float, int]:
+    """Write every row's answer, in the order of the rows; returns the seconds spent and how many answers are empty."""
     from evaluation.likelihood import likelihoods
 
-    seconds = 0.0
+    seconds, empty = 0.0, 0
 
     def answers() -> Iterator[dict[str, Any]]:
-        nonlocal seconds
+        nonlocal seconds, empty
         with Progress(count, "rows") as progress:
             for rows in chunks(read_rows(test), CHUNK):
                 given, spent = asker.timed(rows, progress)
                 seconds += spent
+                empty += sum(not answer.text.strip() for answer in given)
                 for row, answer, likelihood in zip(rows, given, likelihoods(asker, rows), strict=True):
                     yield {
                         "id": row.id,
@@ -134,7 +136,7 @@ def write_answers(path: Path, asker: Asker, test: Path, count: int) -> float:
                     }
 
     write_jsonl(path, answers())
-    return seconds
+    return seconds, empty
 
 
 def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

@@ -211,6 +211,45 @@ def test_one_model_alone_that_writes_text(
     assert list(student["queries_per_hour"]) == ["1"]  # 4 rows fill no batch of 8
 
 
+def test_a_model_that_says_nothing_is_shown_as_such_and_loses_nothing_of_the_others(
+    tmp_path: Path, models: dict[str, Path], evaluate: Evaluate, write_lines: Callable[[Path, Lines], Path]
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    silent = shutil.copytree(models["student"], tmp_path / "silent")
+    weights = load_file(silent / "model.safetensors")
+    weights["model.norm.weight"] = torch.zeros_like(
+        weights["model.norm.weight"]
+    )  # all tokens alike: the first one wins
+    save_file(weights, silent / "model.safetensors", metadata={"format": "pt"})
+    talk = [
+        {
+            "id": str(place),
+            "messages": [{"role": "user", "content": "hi " * place}, {"role": "assistant", "content": "hello"}],
+            "reference": "hello",
+        }
+        for place in range(1, 4)
+    ]
+    write_lines(tmp_path / "data" / "test.jsonl", talk)
+    done = evaluate(
+        data=tmp_path / "data",
+        student_model=silent,
+        other_id=models["baseline"],
+        task='{"type": "conversation"}',
+        settings='{"max_new_tokens": 4, "bootstrap": 100, "latency_rows": 2}',
+        report=tmp_path / "report",
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    student, other = metrics["contenders"]["student"], metrics["contenders"]["other"]
+    assert (student["empty_answers"], other["empty_answers"]) == (3, 0)
+    assert student["format_validity"]["value"] == 0
+    assert other["format_validity"]["value"] == 1
+    assert student["n"] == other["n"] == 3
+    assert "distilled student: 3 answers are empty." in metrics["notes"]
+
+
 def test_a_hosted_teacher_is_timed_like_the_student_and_is_the_yardstick_without_references(
     tmp_path: Path,
     models: dict[str, Path],

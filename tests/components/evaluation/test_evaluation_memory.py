@@ -65,6 +65,6 @@ def test_a_model_answers_a_few_rows_at_a_time(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("evaluation.likelihood.likelihoods", lambda asker, rows: [None] * len(rows))
     test, answers = held_out(tmp_path / "data", 1300) / "test.jsonl", tmp_path / "answers.jsonl"
     asker: Any = Echo()
-    assert write_answers(answers, asker, test, 1300) == 0.5 * len(held)
+    assert write_answers(answers, asker, test, 1300) == (0.5 * len(held), 0)
     assert max(held) <= CHUNK
     assert [json.loads(line)["id"] for line in answers.open()] == [row.id for row in read_rows(test)]
