@@ -8,6 +8,7 @@ from typing import Any
 
 from evaluation.figures import AGAINST
 from evaluation.metrics import LATENCY, PERCENT
+from evaluation.verdict import alike
 from evaluation.wording import (
     IN_PROCESS,
     SHORT_NAMES,
@@ -277,9 +278,10 @@ def _gain(document: Mapping[str, Any]) -> Card | None:
 
 def _cheaper(document: Mapping[str, Any]) -> Iterator[Card]:
     student = document["contenders"].get("student", {})
-    faster, smaller = (document["reductions"].get(key) for key in ("inference_time_ms", "weight_bytes"))
+    reductions = document["reductions"]
+    faster, smaller, fewer = (reductions.get(key) for key in ("inference_time_ms", "weight_bytes", "parameters"))
     if faster and faster["student"]:
-        network = "" if document["contenders"]["teacher"]["latency_ms"]["how"] == IN_PROCESS else ", with its network"
+        network = "" if alike(document["contenders"]) else ", with its network"
         note = f"{milliseconds(faster['student'])} instead of {milliseconds(faster['teacher'])}{network}"
         yield Card("Times as fast", f"{faster['teacher'] / faster['student']:.3g} ×", note)
     elif student.get("latency_ms"):
@@ -287,5 +289,8 @@ def _cheaper(document: Mapping[str, Any]) -> Iterator[Card]:
     if smaller and smaller["student"]:
         note = f"{size(smaller['student'])} instead of {size(smaller['teacher'])}"
         yield Card("Times as small", f"{smaller['teacher'] / smaller['student']:.3g} ×", note)
+    elif fewer and fewer["student"]:
+        note = f"{count(fewer['student'])} parameters instead of {count(fewer['teacher'])}"
+        yield Card("Times as small", f"{fewer['teacher'] / fewer['student']:,.0f} ×", note)
     elif student.get("weight_bytes"):
         yield Card("Weights", size(student["weight_bytes"]), f"{count(student['parameters'])} parameters")

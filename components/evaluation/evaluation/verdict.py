@@ -58,16 +58,28 @@ def lede(metrics: Mapping[str, Any]) -> str:
         told = f"The student reaches {amount(name, figure['value'])} {inline(name)}"
     else:
         return ""
-    cheaper = " and ".join(_cheaper(metrics["reductions"]))
+    cheaper = " and ".join(_cheaper(metrics))
     return f"{told}{' at ' if cheaper else ''}{cheaper}."
 
 
-def _cheaper(reductions: Mapping[str, Any]) -> Iterator[str]:
+def _cheaper(metrics: Mapping[str, Any]) -> Iterator[str]:
     """`1/91 of its size`, `34 times its speed`; nothing where the student is no cheaper."""
-    for key, form in (("weight_bytes", "1/{} of its size"), ("inference_time_ms", "{} times its speed")):
-        found = reductions.get(key)
+    reductions = metrics["reductions"]
+    size = reductions.get("weight_bytes") or reductions.get("parameters")
+    network = "" if alike(metrics["contenders"]) else ", its network included"
+    for found, form in (
+        (size, "1/{} of its size"),
+        (reductions.get("inference_time_ms"), f"{{}} times its speed{network}"),
+    ):
         if found and found["student"] and found["teacher"] > found["student"]:
-            yield form.format(f"{found['teacher'] / found['student']:.2g}")
+            times = found["teacher"] / found["student"]
+            yield form.format(f"{times:.2g}" if times < 99.5 else f"{times:,.0f}")
+
+
+def alike(contenders: Mapping[str, Any]) -> bool:
+    """Whether teacher and student were timed in the same way."""
+    ways = [(contenders.get(role, {}).get("latency_ms") or {}).get("how") for role in ("teacher", "student")]
+    return ways[0] == ways[1]
 
 
 def notes(metrics: Mapping[str, Any]) -> list[str]:
@@ -154,9 +166,9 @@ def _speed(metrics: Mapping[str, Any]) -> Iterator[str]:
     found = metrics["reductions"].get("inference_time_ms")
     if not found or not found["student"]:
         return
-    teacher, student = metrics["contenders"]["teacher"], metrics["contenders"]["student"]
-    alike = teacher["latency_ms"]["how"] == student["latency_ms"]["how"]
-    how = "both in process, batch 1" if alike else f"the teacher {teacher['latency_ms']['how']}, the student in process"
+    how = "both in process, batch 1"
+    if not alike(metrics["contenders"]):
+        how = f"the teacher {metrics['contenders']['teacher']['latency_ms']['how']}, the student in process"
     yield (
         f"A request takes {milliseconds(found['student'])} instead of {milliseconds(found['teacher'])} "
         f"(median; {how}): {found['teacher'] / found['student']:.3g} times as fast."

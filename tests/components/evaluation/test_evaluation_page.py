@@ -10,6 +10,7 @@ from evaluation.charts import all_charts
 from evaluation.page import facts, figures, render
 from evaluation.svg import Axis, Canvas, linear_ticks
 from evaluation.tables import cards, comparison_columns, comparison_rows, figure_rows, reduction_rows
+from evaluation.verdict import lede
 from evaluation.wording import count, milliseconds, points, size
 
 EVIL = "</script><script>alert('x')</script> & \"quoted\" <img src=http://evil.example/x onerror=alert(1)>"
@@ -212,6 +213,26 @@ def test_the_tables_show_the_figures(document: dict[str, Any]) -> None:
         "Times as fast",
         "Times as small",
     ]
+
+
+def test_the_answer_in_one_sentence(document: dict[str, Any]) -> None:
+    assert (
+        lede(document)
+        == "The student keeps 90.0\u00a0% of the teacher's accuracy at 1/100 of its size and 50 times its speed."
+    )
+    document["contenders"]["teacher"]["latency_ms"]["how"] = "endpoint, network included"
+    document["reductions"] |= {
+        "weight_bytes": None,
+        "parameters": {"teacher": 671e9, "student": 3.84e9, "reduction": 0.99},
+    }
+    assert lede(document).endswith("accuracy at 1/175 of its size and 50 times its speed, its network included.")
+    document["contenders"]["teacher"]["metrics"]["accuracy"]["value"] = 0.4
+    assert "accuracy – of a weak teacher at" in lede(document)
+    document["contenders"]["student"]["status"] = "failed"
+    assert lede(document) == "The student could not be evaluated."
+    alone = document | {"retention": None, "reductions": {}}
+    alone["contenders"] = {"student": contender("s", 0.8, 1, 1.0)}
+    assert lede(alone) == "The student reaches 80.0\u00a0% accuracy."
 
 
 def test_only_whom_there_is_stands_in_the_comparison(document: dict[str, Any]) -> None:
