@@ -9,6 +9,7 @@ The modules, in the order of the work:
     judge                   an LLM's preference between student and teacher, asked by the teacher's client
     metrics, statistics     a metric is a vector per row and a function of the sum; intervals and paired tests
     verdict, gate           what the figures mean, in sentences and in checks
-    page, charts            report.html
+    page, cards, tables,    report.html
+    charts, label_charts
     tracking                the same figures as MLflow metrics
 """

@@ -10,10 +10,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from evaluation.arguments import Arguments
+from evaluation.cards import cards
 from evaluation.charts import all_charts
 from evaluation.heldout import TeacherAnswers, read_json
 from evaluation.join import Joined
-from evaluation.tables import cards, comparison_columns, comparison_rows, figure_rows, label_rows, reduction_rows
+from evaluation.tables import comparison_columns, comparison_rows, figure_rows, label_rows, reduction_rows
 from evaluation.verdict import lede
 from evaluation.wording import ROLE_NAMES, SHORT_NAMES, amount, title
 

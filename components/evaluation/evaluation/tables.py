@@ -1,4 +1,4 @@
-"""The tables and headline cards of the report, as text ready for its cells."""
+"""The tables of the report, as text ready for their cells."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from evaluation.figures import AGAINST
 from evaluation.metrics import LATENCY, PERCENT
-from evaluation.verdict import alike
 from evaluation.wording import (
     IN_PROCESS,
     SHORT_NAMES,
@@ -32,15 +31,6 @@ NONE = "–"
 
 
 @dataclass(frozen=True)
-class Card:
-    """A headline figure with what it says and how sure it is."""
-
-    label: str
-    value: str
-    note: str
-
-
-@dataclass(frozen=True)
 class Cell:
     main: str = NONE
     note: str = ""
@@ -54,11 +44,6 @@ class Line:
     note: str = ""
     cells: list[Cell] = field(default_factory=list)
     section: str = ""
-
-
-def cards(document: Mapping[str, Any]) -> list[Card]:
-    """The figures on top of the page, at most five."""
-    return [card for card in (_quality(document), *_kept(document), _gain(document), *_cheaper(document)) if card]
 
 
 def figure_rows(document: Mapping[str, Any]) -> list[Line]:
@@ -148,10 +133,6 @@ def _quality_line(name: str, contenders: list[Mapping[str, Any]], section: str) 
     found = [contender["metrics"].get(name) for contender in contenders]
     shown = [_Measured(amount(name, each["value"]), span(name, each), each["n"]) if each else None for each in found]
     return _line(title(name), "0 to 100" if name in PERCENT else "", shown, section)
-
-
-def _evidence(name: str, figure: dict[str, Any]) -> str:
-    return _joined(span(name, figure), rows(figure["n"]))
 
 
 def _label_cell(figure: Mapping[str, Any] | None) -> Cell:
@@ -247,50 +228,3 @@ def _comparison_cell(key: str, name: str, figure: Mapping[str, Any] | None) -> C
     interval = points_span(name, dict(figure))
     note = f"{interval}, {p_value(figure['p'])}" if interval else p_value(figure["p"])
     return Cell(points(name, figure["value"]), note)
-
-
-def _quality(document: Mapping[str, Any]) -> Card | None:
-    name = document["headline"]
-    role = next((role for role in ("student", "baseline", "teacher") if role in document["contenders"]), "student")
-    figure = document["contenders"].get(role, {}).get("metrics", {}).get(name)
-    if not figure:
-        return None
-    against = "" if document["basis"] == "reference" else " (agreement with the teacher)"
-    return Card(title(name) + against, amount(name, figure["value"]), _evidence(name, figure))
-
-
-def _kept(document: Mapping[str, Any]) -> Iterator[Card]:
-    kept, name = document["retention"], document["headline"]
-    if kept:
-        teacher = document["contenders"]["teacher"]["metrics"][name]
-        interval = percent_span(kept)
-        note = f"of its {amount(name, teacher['value'])}" + (f", interval {interval}" if interval else "")
-        yield Card("Kept of the teacher", percent(kept["value"]), note)
-
-
-def _gain(document: Mapping[str, Any]) -> Card | None:
-    gain, name = document["gain"], document["headline"]
-    if not gain:
-        return None
-    note = f"points over the untrained student, {points_span(name, gain)}"
-    return Card("Gain", points(name, gain["value"]), note)
-
-
-def _cheaper(document: Mapping[str, Any]) -> Iterator[Card]:
-    student = document["contenders"].get("student", {})
-    reductions = document["reductions"]
-    faster, smaller, fewer = (reductions.get(key) for key in ("inference_time_ms", "weight_bytes", "parameters"))
-    if faster and faster["student"]:
-        network = "" if alike(document["contenders"]) else ", with its network"
-        note = f"{milliseconds(faster['student'])} instead of {milliseconds(faster['teacher'])}{network}"
-        yield Card("Times as fast", f"{faster['teacher'] / faster['student']:.3g} ×", note)
-    elif student.get("latency_ms"):
-        yield Card("Latency", milliseconds(student["latency_ms"]["p50"]), "median, in process, batch 1")
-    if smaller and smaller["student"]:
-        note = f"{size(smaller['student'])} instead of {size(smaller['teacher'])}"
-        yield Card("Times as small", f"{smaller['teacher'] / smaller['student']:.3g} ×", note)
-    elif fewer and fewer["student"]:
-        note = f"{count(fewer['student'])} parameters instead of {count(fewer['teacher'])}"
-        yield Card("Times as small", f"{fewer['teacher'] / fewer['student']:,.0f} ×", note)
-    elif student.get("weight_bytes"):
-        yield Card("Weights", size(student["weight_bytes"]), f"{count(student['parameters'])} parameters")

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from evaluation.cards import cards
 from evaluation.charts import all_charts
 from evaluation.page import facts, figures, render
 from evaluation.svg import Axis, Canvas, linear_ticks
-from evaluation.tables import cards, comparison_columns, comparison_rows, figure_rows, reduction_rows
+from evaluation.tables import comparison_columns, comparison_rows, figure_rows, reduction_rows
 from evaluation.verdict import lede
 from evaluation.wording import count, milliseconds, points, size
 
