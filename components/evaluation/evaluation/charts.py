@@ -179,7 +179,7 @@ def _latency(document: Mapping[str, Any]) -> dict[str, float]:
 
 def _beside(canvas: Canvas, centre: tuple[float, float], radius: float, label: str, taken: Sequence[Box]) -> Box:
     """Write a label beside its circle where it covers none of `taken`, if there is such a place; returns its box."""
-    (x, y), half, gap = centre, 3.2 * len(label), radius + 6
+    (x, y), half, gap = centre, 3.9 * len(label), radius + 6  # letters are larger on a phone
     sides = [(x + side * gap, y + down, side) for down in (0, 16, -16, 30, -30) for side in (1, -1)]
     places = [*sides[:2], (x, y - gap - 4, 0), (x, y + gap + 4, 0), *sides[2:]]
     boxes = {place: _box(place[0] + place[2] * half, place[1], 2 * half, 13) for place in places}

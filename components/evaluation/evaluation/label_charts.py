@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evaluation.chart import WIDTH, Chart, grid_x, grid_y
+from evaluation.statistics import wilson
 from evaluation.svg import Axis, Canvas
 from evaluation.wording import SHORT_NAMES, percent
 
@@ -92,11 +93,16 @@ def reliability(document: Mapping[str, Any]) -> Chart | None:
     for role, found in known.items():
         canvas.path([(x(each["confidence"]), y(each["accuracy"])) for each in found["bins"]], f"curve stroke {role}")
         for each in found["bins"]:
+            low, high = wilson(each["accuracy"] * each["n"], each["n"])
+            canvas.line(x(each["confidence"]), y(low), x(each["confidence"]), y(high), f"whisker thin {role}")
             tip = f"{SHORT_NAMES[role]}: {percent(each['accuracy'])} right at {percent(each['confidence'])}, "
             radius = 3 + 7 * (each["n"] / found["n"]) ** 0.5
             canvas.circle(x(each["confidence"]), y(each["accuracy"]), radius, f"bubble {role}", f"{tip}n = {each['n']}")
     _legend(canvas, known, 322)
-    caption = "Share of right answers by their probability; the nearer to the diagonal, the better. Large: many rows."
+    caption = (
+        "Share of right answers by their probability, with 95 % intervals; the nearer to the diagonal, the better. "
+        "Large: many rows."
+    )
     return Chart("Calibration", caption, canvas)
 
 

@@ -16,7 +16,7 @@ from evaluation.heldout import TeacherAnswers, read_json
 from evaluation.join import Joined
 from evaluation.tables import comparison_columns, comparison_rows, figure_rows, label_rows, reduction_rows
 from evaluation.verdict import lede
-from evaluation.wording import ROLE_NAMES, SHORT_NAMES, amount, title
+from evaluation.wording import SHORT_NAMES, amount, title
 
 TEMPLATES = Path(__file__).parent / "template"
 LONGEST = 8000  # characters of a text that an example holds
@@ -60,7 +60,6 @@ def figures(document: Mapping[str, Any], training: Mapping[str, Any]) -> dict[st
     return {
         "document": document,
         "lede": lede(document),
-        "roles": ROLE_NAMES,
         "short": SHORT_NAMES,
         "cards": cards(document),
         "figures": figure_rows(document),
