@@ -49,9 +49,8 @@ def lede(metrics: Mapping[str, Any]) -> str:
     if student.get("status") == "failed":
         return "The student could not be evaluated."
     if kept:
-        teacher = contenders["teacher"]["metrics"][name]
-        told = f"The student keeps {percent(kept['value'])} of the teacher's {inline(name)}"
-        told += " – of a weak teacher" if _is_weak(metrics, teacher) else ""
+        weak = _is_weak(metrics, contenders["teacher"]["metrics"][name])
+        told = f"The student keeps {percent(kept['value'])} of {'a weak' if weak else 'the'} teacher's {inline(name)}"
     elif figure and metrics["basis"] == "teacher":
         told = f"The student answers like the teacher: {amount(name, figure['value'])} {inline(name)}"
     elif figure:

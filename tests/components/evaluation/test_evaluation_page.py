@@ -228,7 +228,7 @@ def test_the_answer_in_one_sentence(document: dict[str, Any]) -> None:
     }
     assert lede(document).endswith("accuracy at 1/175 of its size and 50 times its speed, its network included.")
     document["contenders"]["teacher"]["metrics"]["accuracy"]["value"] = 0.4
-    assert "accuracy – of a weak teacher at" in lede(document)
+    assert "of a weak teacher's accuracy at" in lede(document)
     document["contenders"]["student"]["status"] = "failed"
     assert lede(document) == "The student could not be evaluated."
     alone = document | {"retention": None, "reductions": {}}
