@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -11,6 +14,8 @@ from typing import Any
 import pytest
 from loopback_teacher import Body, LoopbackTeacher, reset, status
 
+from azure_distill.assets.component import builtin_components
+from azure_distill.assets.snapshot import take_snapshot
 from evaluation.judge import Pair, judged, pairs
 from evaluation.settings import Judge, load_settings
 from shared.errors import InvalidInput
@@ -107,6 +112,15 @@ def test_an_endpoint_that_refuses_is_told_without_the_key(monkeypatch: pytest.Mo
     assert "401" in found["error"]
     assert "wr0ng" not in found["error"]
     assert found.keys() == {"model", "error"}
+
+
+def test_the_client_travels_in_the_components_snapshot(tmp_path: Path) -> None:
+    take_snapshot(builtin_components()["evaluation"]).copy_to(tmp_path / "code")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-m", "teacher_inference", "--help"]
+    done = subprocess.run(command, cwd=tmp_path / "code", env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--endpoint" in done.stdout
 
 
 def test_pairs_are_drawn_from_the_rows_that_both_answered(tmp_path: Path) -> None:
