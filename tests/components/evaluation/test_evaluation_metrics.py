@@ -56,6 +56,13 @@ def test_rouge_of_a_hand_computed_pair() -> None:
     assert value("rouge_l", task("summarization"), [("mat the cat", "the cat mat")]) == pytest.approx(2 / 3)
 
 
+def test_rouge_of_the_librarys_own_example() -> None:
+    # rouge-score's README: ROUGE-1 precision 6/8, recall 6/9; ROUGE-L precision 5/8, recall 5/9
+    pairs = [("The quick brown dog jumps on the log.", "The quick brown fox jumps over the lazy dog")]
+    assert value("rouge_1", task("summarization"), pairs) == pytest.approx(2 * 6 / (8 + 9))
+    assert value("rouge_l", task("summarization"), pairs) == pytest.approx(2 * 5 / (8 + 9))
+
+
 def test_rouge_compares_stems_as_the_paper_does() -> None:
     assert value("rouge_1", task("summarization"), [("he runs markets", "he running market")]) == pytest.approx(1)
 
@@ -82,6 +89,20 @@ def test_macro_f1_counts_an_answer_that_is_no_label_against_the_true_label_only(
 
 def test_accuracy_is_the_tasks_own_idea_of_right() -> None:
     assert value("accuracy", task("math"), [("so #### 1,200.0", "#### 1200"), ("#### 7", "#### 8")]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("answer", "target", "right"),
+    [
+        (r"the set is \boxed{\{1,2,3,4\}}", r"#### \{1,3\} \cup \{2,4\}", 1.0),  # the example of math-verify's README
+        (r"\boxed{\frac{1}{\sqrt{2}}}", r"#### \frac{\sqrt{2}}{2}", 1.0),
+        (r"\boxed{1 + x}", "#### x + 1", 1.0),
+        (r"\boxed{(2, 1)}", "#### (1, 2)", 0.0),
+        (r"\boxed{x + 2}", "#### x + 1", 0.0),
+    ],
+)
+def test_expressions_are_right_where_math_verify_says_so(answer: str, target: str, right: float) -> None:
+    assert value("accuracy", task("math"), [(answer, target)]) == right
 
 
 @pytest.mark.parametrize(
