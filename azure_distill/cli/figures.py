@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +125,13 @@ def verdict(metrics: Mapping[str, Any]) -> list[str]:
         why = check.get("reason")
         lines.append(f"Gate: {check['check']}: {outcome}" + (f": {why}" if why else f" ({number(check.get('value'))})"))
     return lines
+
+
+def tell(sentence: str, screen: Console) -> None:
+    """Print a sentence, on a terminal in lines of its width that do not break `n = 400` as rich would."""
+    if screen.is_terminal:
+        sentence = textwrap.fill(sentence, screen.width, break_long_words=False, break_on_hyphens=False)
+    screen.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def interval(value: Mapping[str, Any] | None, scale: float = 1) -> str:

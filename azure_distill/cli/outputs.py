@@ -46,6 +46,7 @@ def report_command(runs: tuple[str, ...], browse: bool, place: Place, as_json: b
 
     The report of a run in Azure is downloaded into a folder of the run's name.
     """
+    from azure_distill.cli.figures import tell
     from azure_distill.cli.render import console, print_json
 
     clients = [(place.client(run), run) for run in runs or ("last",)]
@@ -56,7 +57,10 @@ def report_command(runs: tuple[str, ...], browse: bool, place: Place, as_json: b
         return
     screen = console()
     for line in _one(states[0], screen) if len(reports) == 1 else _several(states, screen):
-        screen.print(line, markup=False, soft_wrap=isinstance(line, str) and not screen.is_terminal)
+        if isinstance(line, str):
+            tell(line, screen)
+        else:
+            screen.print(line)
     print()
     for report in reports.values():
         print(f"report: {report}")

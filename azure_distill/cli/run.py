@@ -102,7 +102,7 @@ def interrupts() -> Iterator[None]:
 
 def finish(run: Run, as_json: bool, exit_code: int | None = None) -> None:
     """Print a run's outcome; raises Exit with the code of the outcome."""
-    from azure_distill.cli.figures import comparison, verdict
+    from azure_distill.cli.figures import comparison, tell, verdict
     from azure_distill.cli.render import console, print_json, short_path
     from azure_distill.client import failed_checks, gate_passed
     from azure_distill.errors import JobFailed
@@ -119,7 +119,7 @@ def finish(run: Run, as_json: bool, exit_code: int | None = None) -> None:
         screen.print()
         screen.print(comparison(run.metrics, screen))
         for line in verdict(run.metrics):
-            screen.print(line, markup=False, soft_wrap=not screen.is_terminal)
+            tell(line, screen)
     report = run.outputs.get("evaluation", {}).get("report")
     if report and run.backend == "local":
         click.echo(f"\nreport: {short_path(report)}/report.html")

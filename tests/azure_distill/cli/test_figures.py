@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from azure_distill.cli.figures import comparison, comparison_of_runs, interval, verdict
+from azure_distill.cli.figures import comparison, comparison_of_runs, interval, tell, verdict
 
 FIGURE = {"value": 0.9, "low": 0.867, "high": 0.926, "n": 400}
 MODEL = {
@@ -80,6 +80,16 @@ def test_a_failed_model_takes_no_room_from_the_others(width: int) -> None:
     assert any("failed" in line for line in lines)
     assert max(map(len, lines)) <= width
     assert len(lines) == len(shown(width))
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_sentence_keeps_figures_and_their_units_together(terminal: bool) -> None:
+    screen = Console(file=io.StringIO(), width=40, force_terminal=terminal)
+    sentence = "The student is behind the teacher (n\u00a0=\u00a0400, p\u00a0=\u00a00.002): [bold]not[/bold] by chance."
+    tell(sentence, screen)
+    lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= 40 if terminal else len(lines) == 1
+    assert " ".join(lines) == sentence
 
 
 def test_the_gate_is_told_under_the_table() -> None:
