@@ -49,8 +49,8 @@ class Examples:
         kept = self.kinds.setdefault(kind, [])
         place = len(kept) if len(kept) < EXAMPLES else self.random.randrange(self.seen[kind])
         if place < EXAMPLES:
-            example = {"id": row.id, "kind": kind, "prompt": row.prompt, "reference": row.reference}
-            example |= {"answers": dict(texts), "marks": dict(marks), "graded": graded}
+            marked = {"answers": dict(texts), "marks": dict(marks), "graded": graded}
+            example = {"id": row.id, "kind": kind, "prompt": row.prompt, "reference": row.reference, **marked}
             kept[place : place + 1] = [example]
 
     def _grades(self, texts: Texts, correct: Mapping[str, bool | None], target: str | None) -> Marks:
