@@ -15,6 +15,7 @@ from evaluation.wording import (
     percent_span,
     points,
     points_span,
+    rate,
     rows,
     size,
     span,
@@ -71,14 +72,14 @@ def _cheaper(document: Mapping[str, Any]) -> Iterator[Card]:
     if faster and faster["student"]:
         network = "" if alike(document["contenders"]) else ", with its network"
         note = f"{milliseconds(faster['student'])} instead of {milliseconds(faster['teacher'])}{network}"
-        yield Card("Times as fast", f"{faster['teacher'] / faster['student']:.3g} ×", note)
+        yield Card("Times as fast", f"{rate(faster['teacher'] / faster['student'])} ×", note)
     elif student.get("latency_ms"):
         yield Card("Latency", milliseconds(student["latency_ms"]["p50"]), "median, in process, batch 1")
     if smaller and smaller["student"]:
         note = f"{size(smaller['student'])} instead of {size(smaller['teacher'])}"
-        yield Card("Times as small", f"{smaller['teacher'] / smaller['student']:.3g} ×", note)
+        yield Card("Times as small", f"{rate(smaller['teacher'] / smaller['student'])} ×", note)
     elif fewer and fewer["student"]:
         note = f"{count(fewer['student'])} parameters instead of {count(fewer['teacher'])}"
-        yield Card("Times as small", f"{fewer['teacher'] / fewer['student']:,.0f} ×", note)
+        yield Card("Times as small", f"{rate(fewer['teacher'] / fewer['student'])} ×", note)
     elif student.get("weight_bytes"):
         yield Card("Weights", size(student["weight_bytes"]), f"{count(student['parameters'])} parameters")

@@ -72,7 +72,7 @@ def _cheaper(metrics: Mapping[str, Any]) -> Iterator[str]:
     ):
         if found and found["student"] and found["teacher"] > found["student"]:
             times = found["teacher"] / found["student"]
-            yield form.format(f"{times:.2g}" if times < 99.5 else f"{times:,.0f}")
+            yield form.format(f"{times:.2g}" if times < 99.5 else rate(times))
 
 
 def alike(contenders: Mapping[str, Any]) -> bool:
@@ -170,7 +170,7 @@ def _speed(metrics: Mapping[str, Any]) -> Iterator[str]:
         how = f"the teacher {metrics['contenders']['teacher']['latency_ms']['how']}, the student in process"
     yield (
         f"A request takes {milliseconds(found['student'])} instead of {milliseconds(found['teacher'])} "
-        f"(median; {how}): {found['teacher'] / found['student']:.3g} times as fast."
+        f"(median; {how}): {rate(found['teacher'] / found['student'])} times as fast."
     )
 
 

@@ -227,6 +227,9 @@ def test_the_answer_in_one_sentence(document: dict[str, Any]) -> None:
         "parameters": {"teacher": 671e9, "student": 3.84e9, "reduction": 0.99},
     }
     assert lede(document).endswith("accuracy at 1/175 of its size and 50 times its speed, its network included.")
+    assert cards(document)[-1].value == "175 ×"
+    document["reductions"]["parameters"]["student"] = 27_040
+    assert cards(document)[-1].value == "24.8\u00a0M ×"  # still fits its card
     document["contenders"]["teacher"]["metrics"]["accuracy"]["value"] = 0.4
     assert "of a weak teacher's accuracy at" in lede(document)
     document["contenders"]["student"]["status"] = "failed"
