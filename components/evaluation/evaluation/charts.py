@@ -38,7 +38,7 @@ def intervals(document: Mapping[str, Any]) -> Chart | None:
     canvas = Canvas(WIDTH, height, f"{title(name)} with 95 % intervals")
     top = document["scales"].get(name, 1)
     low, high = padded([value for figure in known.values() for value in (figure["low"], figure["high"])])
-    axis = Axis(max(0.0, low), min(float(top), high), 96, WIDTH - 52)
+    axis = Axis(max(0.0, low), min(float(top), high), 96, WIDTH - 66)
     grid_x(canvas, axis, 8, height - 28, lambda value: f"{value:g}" if top == 100 else f"{100 * value:g} %")
     for place, (role, figure) in enumerate(known.items()):
         y = 26 + 34 * place
@@ -61,7 +61,7 @@ def trade_off(document: Mapping[str, Any]) -> Chart | None:
     x = Axis(*padded_log([latency[role] for role in known], 2.4), 52, WIDTH - 12, logarithmic=True)
     top = document["scales"].get(name, 1)
     low, high = padded([figure["value"] for figure in known.values()], 0.25)
-    y = Axis(max(0.0, low), min(float(top) * 1.04, high), 252, 14)
+    y = Axis(max(-0.1 * top, low), min(top * 1.1, high), 252, 14)  # room for a circle at 0 and at the top
     grid_x(canvas, x, 14, 252, _round_time)
     grid_y(canvas, y, 52, WIDTH - 12, lambda value: f"{value:g}" if top == 100 else f"{100 * value:g} %")
     canvas.text((52 + WIDTH) / 2, 292, "median latency of one request (logarithmic)", "axis", "middle")
