@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 TASKS = ("nli", "conversation", "nlu_qa", "math", "summarization", "classification")
 SHOWN_PROMPTS = 3
+# what the data is checked by; where it is wrong itself, the rows would only be blamed for it
+TOLD_TO_DATA = {"task_type", "labels", "data", "prompt_settings"}
 
 
 @click.command("init")
@@ -58,21 +60,35 @@ def validate_command(job: str, as_json: bool) -> None:
         raise click.exceptions.Exit(InvalidJob.exit_code)
 
 
-def find_problems(job: str) -> tuple[list[Problem], list[str]]:
-    """(problems, warnings) of a job file and, where the job itself is sound, of its data."""
+def find_problems(path: str) -> tuple[list[Problem], list[str]]:
+    """(problems, warnings) of a job file and, as far as the job can be made out, of its data."""
+    from pathlib import Path
+
     from azure_distill.client import DistillClient
     from azure_distill.errors import InvalidJob
     from azure_distill.local.backend import LocalBackend
     from azure_distill.local.data_check import check_data
+    from azure_distill.plan.build import data_step
     from azure_distill.spec.job import DistillationJob
+    from azure_distill.spec.problems import relocate
+    from azure_distill.spec.salvage import salvage
 
-    backend = LocalBackend()
+    backend, warnings = LocalBackend(), list[str]()
+    job: DistillationJob | None
     try:
-        plan = DistillClient(backend).jobs.plan(DistillationJob.from_file(job))
+        job = DistillationJob.from_file(path)
     except InvalidJob as error:
-        return error.problems, []
-    problems, warnings = check_data(plan, backend.home)
-    return problems, [*plan.warnings, *warnings]
+        job, problems = salvage(Path(path), error.problems, frozenset(backend.students()))
+    else:
+        try:
+            problems, warnings = [], [*DistillClient(backend).jobs.plan(job).warnings]
+        except InvalidJob as error:
+            problems = error.problems
+    told = {(problem.field or "").partition(".")[0] for problem in problems}
+    if job is None or told & TOLD_TO_DATA:
+        return problems, warnings
+    of_data, warned = check_data(data_step(job), backend.home)
+    return [*problems, *relocate(of_data, job.source)], [*warnings, *warned]
 
 
 @click.command("plan")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from azure_distill.backend import TERMINAL, Backend, Event, Run
-from azure_distill.cli.render import console, duration, step_table
+from azure_distill.backend import TERMINAL, Backend, Event, Run, told_progress
+from azure_distill.cli.render import console, duration, first_line, step_table
 
-PROGRESS = "progress: "
 PLAIN_INTERVAL = 10.0
 
 
@@ -48,11 +47,11 @@ def _plain_lines(backend: Backend, name: str) -> Iterator[str]:
             if line and told.get(event.step) != line:
                 told[event.step] = line
                 yield line
-        elif event.line.startswith(PROGRESS):
+        elif progress := told_progress(event.line):
             now = time.monotonic()
             if now - spoken.get(event.step, 0.0) >= PLAIN_INTERVAL:
                 spoken[event.step] = now
-                yield f"[{event.step}] {event.line.removeprefix(PROGRESS)}"
+                yield f"[{event.step}] {progress}"
 
 
 def _change(run: Run, event: Event) -> str | None:
@@ -64,5 +63,5 @@ def _change(run: Run, event: Event) -> str | None:
     line = f"[{event.step}] {state.status}"
     if state.status in TERMINAL:
         line += f" after {duration(state.seconds)}" if state.seconds is not None else ""
-        return f"{line}: {state.error}" if state.error else line
+        return f"{line}: {first_line(state.error)}" if state.error else line
     return f"{line} ({state.reason})" if state.reason else line

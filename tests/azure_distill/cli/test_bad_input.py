@@ -68,6 +68,29 @@ def test_problems_of_all_data_files_come_at_once(job: Path) -> None:
     assert "mesages" in found["train.jsonl", 15]["hint"]
 
 
+def test_problems_of_the_job_file_and_of_its_data_come_at_once(job: Path) -> None:
+    job.write_text(job.read_text().replace("student_model", "studnt_model") + "hyperparameters: {num_epochs: many}\n")
+    (job.parent / "train.jsonl").write_text("not json\n")
+    found = {(Path(p["file"]).name, p["line"], p["field"]) for p in problems(job)}
+    assert found == {
+        ("job.yaml", None, "student_model"),
+        ("job.yaml", 2, "studnt_model"),
+        ("job.yaml", 6, "hyperparameters.num_epochs"),
+        ("train.jsonl", 1, None),
+    }
+
+
+def test_a_missing_file_does_not_hide_what_is_wrong_with_another(job: Path) -> None:
+    (job.parent / "train.jsonl").unlink()
+    (job.parent / "test.jsonl").write_text("not json\n")
+    assert [(Path(p["file"]).name, p["line"]) for p in problems(job)] == [("job.yaml", 3), ("test.jsonl", 1)]
+
+
+def test_a_setting_that_only_the_data_shows_to_be_wrong_is_told_at_its_line(job: Path) -> None:
+    job.write_text(job.read_text().replace("nlu_qa", "conversation") + "data: {balance: true}\n")
+    assert ("job.yaml", 6, "data.balance") in {(Path(p["file"]).name, p["line"], p["field"]) for p in problems(job)}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"", "empty"), (b"\x00\x01\x02\x00" * 64, "binary"), ("{}".encode("utf-16"), "UTF-16")],

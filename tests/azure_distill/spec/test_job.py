@@ -160,6 +160,11 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(folder: Path) -> Non
     assert [problem.line for problem in found] == [6, 7, 8]
 
 
+def test_a_duplicate_key_does_not_hide_what_else_is_wrong(folder: Path) -> None:
+    found = problems(folder, VALID + "task_type: math\ncolour: red\n")
+    assert [(problem.line, problem.field) for problem in found] == [(6, "task_type"), (7, "colour")]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -168,6 +173,10 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(folder: Path) -> Non
         "teacher_model: {name: x, endpoint: 'https://x.test/v1', api_key_env: 0123456789abcdef0123456789abcdef}",
         "teacher_model: {name: deepseek-v3, endpoint: 'https://user:pass@x.test/v1'}",
         "description: 0123456789abcdef0123456789abcdef",
+        "description: with the key sk-proj-abcdefghijklmnop1234 of ours",
+        "prompt_settings: {system_prompt: 'Bearer eyJabcdefghijk.eyJabcdefghijk.x'}",
+        "training_data: 'https://x.test/rows.jsonl?sv=1&sig=abcdefgh%2Fijklmnop'",
+        "teacher_model: {name: deepseek-v3, endpoint: 'https://x.test/v1?api-key=0123456789abcdefX'}",
     ],
 )
 def test_a_literal_secret_is_refused_and_never_repeated(folder: Path, line: str) -> None:
