@@ -12,7 +12,6 @@ from azure_distill.catalog.models import students, teachers
 from azure_distill.errors import InvalidJob
 from azure_distill.plan import machine
 from azure_distill.plan.arguments import (
-    ENDPOINT_VARIABLE,
     as_json,
     endpoint_settings,
     endpoint_url,
@@ -20,6 +19,7 @@ from azure_distill.plan.arguments import (
     task_settings,
 )
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
+from azure_distill.plan.variables import ENDPOINT_VARIABLE
 from azure_distill.spec.checks import TEACHER, check, gold_rows, is_data_file, is_hosted, is_remote, softens, warnings
 from azure_distill.spec.job import Compute, DistillationJob
 from azure_distill.spec.problems import locate
