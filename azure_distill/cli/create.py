@@ -1,8 +1,8 @@
-"""Before a run: init, validate, plan."""
+"""Before a run: init and validate."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,10 +10,8 @@ from azure_distill.cli.options import job_argument, json_option
 
 if TYPE_CHECKING:
     from azure_distill.errors import Problem
-    from azure_distill.plan.plan import Plan
 
 TASKS = ("nli", "conversation", "nlu_qa", "math", "summarization", "classification")
-SHOWN_PROMPTS = 3
 # what the data is checked by; where it is wrong itself, the rows would only be blamed for it
 TOLD_TO_DATA = {"task_type", "labels", "data", "prompt_settings"}
 
@@ -89,68 +87,3 @@ def find_problems(path: str) -> tuple[list[Problem], list[str]]:
         return problems, warnings
     of_data, warned = check_data(data_step(job), backend.home)
     return [*problems, *relocate(of_data, job.source)], [*warnings, *warned]
-
-
-@click.command("plan")
-@job_argument
-@json_option
-def plan_command(job: str, as_json: bool) -> None:
-    """Show the steps that JOB would run, what asking the teacher will take, and the first three prompts.
-
-    Sends nothing. The prompts are whole with --json.
-    """
-    from azure_distill.cli.asked import estimate_lines, prompts_shown
-    from azure_distill.cli.render import console, print_json
-    from azure_distill.client import DistillClient
-    from azure_distill.local.backend import LocalBackend
-    from azure_distill.local.preview import NoPreview, preview
-    from azure_distill.plan.estimate import estimate
-    from azure_distill.spec.job import DistillationJob
-
-    backend = LocalBackend()
-    plan = DistillClient(backend).jobs.plan(DistillationJob.from_file(job))
-    try:
-        asked = preview(plan, backend.home, SHOWN_PROMPTS)
-        expected, prompts, reason = estimate(plan, asked), asked["prompts"], None
-    except NoPreview as unknown:
-        expected, prompts, reason = None, [], str(unknown)
-    if as_json:
-        told = {"estimate": expected and expected.to_json(), "prompts": prompts, "no_estimate": reason}
-        print_json(plan.to_json() | told)
-        return
-    for warning in plan.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    show_plan(plan)
-    if expected is None:
-        click.echo(f"\nNo estimate: {reason}.")
-        return
-    for panel in prompts_shown(prompts):
-        console().print(panel)
-    for line in estimate_lines(expected):
-        click.echo(line)
-
-
-def show_plan(plan: Plan) -> None:
-    """A table of steps with their inputs, one a line."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from azure_distill.cli.render import console, short_path
-    from azure_distill.plan.plan import DataPath, StepOutput, binding_json
-
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("STEP", "COMPONENT", "INPUT", "VALUE"):
-        table.add_column(name, no_wrap=name != "VALUE")
-    for step in plan.steps:
-        head: tuple[Any, ...] = (Text(step.name, style="bold"), step.component.name)
-        for port, binding in step.inputs.items():
-            match binding:
-                case StepOutput(source, output):
-                    value = Text(f"← {source}.{output}", style="cyan")
-                case DataPath(path):
-                    value = Text(short_path(path))
-                case _:
-                    value = Text(str(binding_json(binding)), style="dim")
-            table.add_row(*head, port, value)
-            head = ("", "")
-    console().print(table)

@@ -11,7 +11,7 @@ import click
 VERBS = {
     "init": ("create", "Write a job file and sample data that work as they stand."),
     "validate": ("create", "Check a job file and its data; list every problem at once."),
-    "plan": ("create", "Show the steps that a job would run."),
+    "plan": ("plan", "Show the steps that a job would run."),
     "run": ("run", "Run a job on this machine."),
     "submit": ("submit", "Submit a job to Azure Machine Learning."),
     "status": ("monitor", "Show where a run stands."),
