@@ -170,6 +170,9 @@ def test_mistakes_on_the_command_line(tmp_path: Path, arguments: list[str], code
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 4
+    told = json.loads(call(*arguments, "--json").stdout)
+    assert told.get("exit_code", code) == code
+    assert message in json.dumps(told)
 
 
 def test_steps_are_named_when_one_is_misspelt(job: Path) -> None:
