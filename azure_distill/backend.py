@@ -17,8 +17,9 @@ COMPLETED, FAILED, CANCELED, NOT_RESPONDING = "Completed", "Failed", "Canceled",
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELED, NOT_RESPONDING})
 
 
-# How a step's log speaks to us: `error:` lines say what went wrong, a problem each, `progress:` lines how far it is.
-ERROR, PROGRESS = "error:", "progress:"
+# How a step's log speaks to us: `error:` lines say what went wrong, a problem each, `progress:` lines how far it is,
+# `warning:` lines what a person should know whatever comes of it.
+ERROR, PROGRESS, WARNING = "error:", "progress:", "warning:"
 SHOWN_ERRORS, SHOWN_LINES, LONGEST_TEXT = 10, 5, 2000
 
 
