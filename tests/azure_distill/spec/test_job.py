@@ -97,6 +97,8 @@ def test_byte_order_mark_and_crlf_are_accepted(folder: Path) -> None:
         ("distillation: {method: label_logit}", "distillation.method", "must be 'response'", "label_logits"),
         ("evaluation: {min_accuracy_gain: [1]}", "evaluation.min_accuracy_gain", "must be a number", None),
         ("labels: business", "labels", "must be a list", None),
+        ("labels: [yes, maybe]", "labels.0", "must be a text", "put it in quotes"),
+        ("description: 2026-01-01", "description", "must be a text", "put it in quotes"),
         ("test_data: missing.jsonl", "test_data", "missing.jsonl: no such file", None),
         ("test_data: ./trian.jsonl", "test_data", "no such file", "did you mean 'train.jsonl'?"),
         ("test_data: .", "test_data", "is a folder, not a file", None),
