@@ -170,9 +170,6 @@ def test_mistakes_on_the_command_line(tmp_path: Path, arguments: list[str], code
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 4
-    told = json.loads(call(*arguments, "--json").stdout)
-    assert told.get("exit_code", code) == code
-    assert message in json.dumps(told)
 
 
 def test_steps_are_named_when_one_is_misspelt(job: Path) -> None:
@@ -207,3 +204,14 @@ def test_a_run_stops_before_its_money_is_spent(job: Path, tmp_path: Path) -> Non
         assert server.answered > 50
         assert len(set(server.prompts())) == server.answered  # nothing was paid twice
     assert call("run", job, "--max-cost", "0").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["run"], 2), (["run", "nothing.yaml"], 3), (["status", "nothing"], 5)], ids=str
+)
+def test_an_error_is_one_json_value_too(arguments: list[str], code: int) -> None:
+    done = call(*arguments, "--json")
+    told = json.loads(done.stdout)
+    assert told["exit_code"] == done.returncode == code
+    assert told["error"].splitlines()[0] in done.stderr
+    assert [problem["file"] for problem in told["problems"]] == (["nothing.yaml"] if code == 3 else [])
