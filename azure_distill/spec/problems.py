@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import date
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -103,8 +102,8 @@ def _problem(item: dict[str, Any], model: type[BaseModel], source: Source | None
             return locate(source, place, "a job file holds no secrets", hint="name where it lives: api_key_env: NAME")
         known = _fields(model, place[:-1])
         hint = near(str(place[-1]), known) or f"known: {', '.join(sorted(known))}"
-    if kind == "string_type" and isinstance(item.get("input"), bool | int | float | date):
-        hint = "put it in quotes"  # YAML takes yes, 12 and 2026-01-01 for what they look like
+    if kind == "string_type" and isinstance(item.get("input"), bool | int | float):
+        hint = "put it in quotes"  # YAML takes yes and 12 for what they look like
     if kind == "literal_error" and isinstance(item.get("input"), str):
         hint = near(item["input"], re.findall(r"'([^']*)'", context.get("expected", "")))
     if kind == "string_pattern_mismatch":

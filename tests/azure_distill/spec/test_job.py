@@ -98,7 +98,7 @@ def test_byte_order_mark_and_crlf_are_accepted(folder: Path) -> None:
         ("evaluation: {min_accuracy_gain: [1]}", "evaluation.min_accuracy_gain", "must be a number", None),
         ("labels: business", "labels", "must be a list", None),
         ("labels: [yes, maybe]", "labels.0", "must be a text", "put it in quotes"),
-        ("description: 2026-01-01", "description", "must be a text", "put it in quotes"),
+        ("description: 12", "description", "must be a text", "put it in quotes"),
         ("test_data: missing.jsonl", "test_data", "missing.jsonl: no such file", None),
         ("test_data: ./trian.jsonl", "test_data", "no such file", "did you mean 'train.jsonl'?"),
         ("test_data: .", "test_data", "is a folder, not a file", None),
@@ -147,6 +147,11 @@ def test_each_mistake_names_line_field_and_remedy(
         (VALID + "data:\n  seed: 1\n  seed: 2\n", 8, "duplicate key, first given on line 7"),
         (b"teacher_model: x\nname: \xff\xfe\n", 2, "is not UTF-8 text"),
         (b"teacher_model: x\nname: \x00\n", 2, "control character"),
+        (VALID + "3: x\n", 6, "a key must be a plain word"),
+        (VALID + "compute: {yes: {}}\n", 6, "a key must be a plain word"),
+        (VALID + "labels: " + "[" * 3000 + "]" * 3000, None, "is nested too deeply"),
+        (VALID + "description: !!python/name:os.system\n", 6, "could not determine a constructor"),
+        (VALID + "description: !!int x\n", None, "invalid literal"),
     ],
 )
 def test_broken_files_are_answered_with_the_line(
