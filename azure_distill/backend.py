@@ -182,7 +182,7 @@ class Backend(Protocol):
         """A run of this object's `submit` as it was then; costs no request."""
 
     def students(self) -> Mapping[str, Path]:
-        """Registered models that a job may name as teacher or student without saying where they lie."""
+        """Registered models that a job may name as teacher or student: `NAME` is the newest version."""
 
     def lineage(self, name: str) -> dict[str, Any]:
         """Where a run's student comes from: see `azure_distill.plan.lineage`."""

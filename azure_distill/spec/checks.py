@@ -85,9 +85,12 @@ def _data_file(job: DistillationJob, place: tuple[str, ...], value: str) -> Iter
 
 def _names(job: DistillationJob, registered: frozenset[str]) -> Iterator[Problem]:
     teacher, student = job.teacher_model, job.student_model
-    located = teacher.endpoint or teacher.path or teacher.name in teachers()
+    located = teacher.endpoint or teacher.path or teacher.name in teachers() or teacher.name in registered
     if not (located or HUB_ID.match(teacher.name) or PYPI_ID.match(teacher.name)):
-        hint = near(teacher.name, teachers()) or "give its endpoint: or its path:, or see `azure-distill models`"
+        hint = (
+            near(teacher.name, [*teachers(), *registered])
+            or "give its endpoint: or its path:, or see `azure-distill models`"
+        )
         yield locate(job.source, ("teacher_model", "name"), f"unknown teacher {teacher.name!r}", hint)
     if student == TEACHER or student in students() or student in registered:
         return
