@@ -42,12 +42,15 @@ _PATTERNS = {
     "answers": "must be a folder of a datastore, azureml://datastores/NAME/paths/FOLDER",
 }
 _SECRET_KEYS = re.compile(r"(?i)^(api_?key|key|token|password|secret|access_?key|credentials?)$")
-# keys and tokens that tell what they are, anywhere in a text; and texts that are nothing but what a key looks like
+# texts that are nothing but what a key looks like; and keys that tell what they are, anywhere in a text
+_SECRET_VALUES = re.compile(
+    r"^(sk-[\w-]{16,}|ghp_\w{20,}|hf_\w{20,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|[0-9a-f]{32}"
+    r"|(?=\S*\d)(?=\S*[a-z])(?=\S*[A-Z])[A-Za-z0-9+]{40,96}={0,2})$"
+)
 _SECRETS_WITHIN = re.compile(
-    r"\b(sk-[\w-]{16,}|ghp_\w{20,}|hf_\w{20,}|eyJ[\w-]{10,}\.[\w-]{10,}\.)"
+    r"\b(sk-([a-z0-9]+-)*\w{16,}|ghp_[A-Za-z0-9]{30,}|hf_[A-Za-z0-9]{30,}|eyJ[\w-]{10,}\.[\w-]{10,}\.)"
     r"|(?i:[?&;](sig|key|api[-_]?key|subscription-key|code|token|accountkey|sharedaccesskey)=[\w%+/.~-]{16,})"
 )
-_SECRET_VALUES = re.compile(r"^([0-9a-f]{32}|(?=\S*\d)(?=\S*[a-z])(?=\S*[A-Z])[A-Za-z0-9+]{40,96}={0,2})$")
 
 
 def to_problems(error: ValidationError, model: type[BaseModel], source: Source | None) -> list[Problem]:

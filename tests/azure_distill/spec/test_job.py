@@ -194,6 +194,11 @@ def test_a_literal_secret_is_refused_and_never_repeated(folder: Path, line: str)
         assert not any(secret in str(problem) for secret in ("abcdefgh", "0123456789abcdef", "user:pass"))
 
 
+@pytest.mark.parametrize("name", ["sk-learn-classifier-baseline-v2", "hf_finetuned_llama_3_8b_instruct_v2"])
+def test_a_name_that_begins_like_a_key_is_none(folder: Path, name: str) -> None:
+    assert problems(folder, VALID + f"description: from runs/{name}/checkpoint\n") == []
+
+
 def test_a_retiring_model_is_a_warning(folder: Path) -> None:
     job = DistillationJob.from_file(write(folder, VALID.replace("deepseek-v3", "llama-3.1-405b")))
     assert any("retire" in text for text in warnings(job))
