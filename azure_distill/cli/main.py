@@ -105,11 +105,14 @@ def _report(error: Exception) -> NoReturn:
 
         print_problems(error.problems)
         _leave(error.exit_code, str(error), problems=[problem.to_json() for problem in error.problems])
-    code, message, hint = 1, f"internal error: {type(error).__name__}: {error}", REPORT_IT
+    code = 1
+    hint: str | None = None
     if isinstance(error, DistillError):
         code, message, hint = error.exit_code, str(error), error.hint
     elif isinstance(error, OSError) and error.strerror:
-        message, hint = f"{error.strerror}: {error.filename or ''}".rstrip(": "), None
+        message = f"{error.strerror}: {error.filename or ''}".rstrip(": ")
+    else:
+        message, hint = f"internal error: {type(error).__name__}: {error}", REPORT_IT
     print(f"error: {message}", file=sys.stderr)
     if hint:
         print(f"hint: {hint}", file=sys.stderr)

@@ -65,8 +65,9 @@ def _mend(values: dict[str, Any], place: Place, fault: str) -> bool:
         return True
     while place:
         *around, last = place
-        parent = _inside(values, around)
-        if (isinstance(parent, dict) and last in parent) or (isinstance(parent, list) and last in range(len(parent))):
+        parent: Any = _inside(values, around)
+        there = parent if isinstance(parent, dict) else range(len(parent)) if isinstance(parent, list) else ()
+        if last in there:
             del parent[last]
             return True
         place = tuple(around)
