@@ -201,7 +201,8 @@ class CloudBackend:
         """A failed step with its own words; it has ended, so they are read once."""
         if child.id not in self._failed:
             details = self.session.history.details(child.id)
-            words = told_failure(logs.whole_log(self.session.history, details).splitlines()) or None
+            log = logs.whole_log(self.session.history, details)
+            words = told_failure(log.splitlines(), "its log ends so:") if log else None
             self._failed[child.id] = replace(child, error=child.error or error_message(details), words=words)
         return self._failed[child.id]
 
