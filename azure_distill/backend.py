@@ -1,8 +1,8 @@
-"""What every backend can do, in one vocabulary: status words, run descriptions, events."""
+"""What every backend can do, in one vocabulary: status words, what steps say, run descriptions, events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,6 +15,28 @@ NOT_STARTED, QUEUED, PREPARING, RUNNING = "NotStarted", "Queued", "Preparing", "
 CANCEL_REQUESTED = "CancelRequested"
 COMPLETED, FAILED, CANCELED, NOT_RESPONDING = "Completed", "Failed", "Canceled", "NotResponding"
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELED, NOT_RESPONDING})
+
+
+# How a step's log speaks to us: `error:` lines say what went wrong, a problem each, `progress:` lines how far it is,
+# `warning:` lines what a person should know whatever comes of it.
+ERROR, PROGRESS, WARNING = "error:", "progress:", "warning:"
+SHOWN_ERRORS, SHOWN_LINES, LONGEST_TEXT = 10, 5, 2000
+
+
+def told_failure(log: Iterable[str], ending: str | None = None) -> str:
+    """What a step's log says of its failure: its first own errors, else how it ended and its last lines."""
+    lines = [line.strip() for line in log if line.strip()]
+    errors = [line.removeprefix(ERROR).strip() for line in lines if line.startswith(ERROR)]
+    if errors:
+        more = [f"… and {len(errors) - SHOWN_ERRORS} more in its log"] if len(errors) > SHOWN_ERRORS else []
+        return "\n".join(errors[:SHOWN_ERRORS] + more)[:LONGEST_TEXT]
+    rest = [line for line in lines if not line.startswith(PROGRESS)][-SHOWN_LINES:]
+    return "\n".join([ending, *rest] if ending else rest)[-LONGEST_TEXT:]
+
+
+def told_progress(line: str) -> str | None:
+    """What a line of a log says of the step's progress; None for any other line."""
+    return line.removeprefix(PROGRESS).strip() if line.startswith(PROGRESS) else None
 
 
 @dataclass
@@ -160,7 +182,7 @@ class Backend(Protocol):
         """A run of this object's `submit` as it was then; costs no request."""
 
     def students(self) -> Mapping[str, Path]:
-        """Registered models that a job may name as teacher or student without saying where they lie."""
+        """Registered models that a job may name as teacher or student: `NAME` is the newest version."""
 
     def lineage(self, name: str) -> dict[str, Any]:
         """Where a run's student comes from: see `azure_distill.plan.lineage`."""

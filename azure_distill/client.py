@@ -1,4 +1,7 @@
-"""DistillClient: jobs and models, the same for every backend."""
+"""DistillClient: jobs and models, the same for every backend.
+
+What reads jobs is imported where a job is read: looking at runs needs no pydantic, and is quicker without.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azure_distill.backend import CANCELED, COMPLETED, TERMINAL, Backend, Form, Model, Run
 from azure_distill.catalog.models import students, teachers
@@ -19,11 +22,10 @@ from azure_distill.errors import (
     choices,
     near,
 )
-from azure_distill.plan.build import build_plan, single_evaluation
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan
-from azure_distill.spec.checks import HUB_ID, PYPI_ID, is_remote
-from azure_distill.spec.job import METRICS, DistillationJob
-from azure_distill.spec.problems import relocate
+
+if TYPE_CHECKING:
+    from azure_distill.spec.job import DistillationJob
 
 DISTILLED = "-distilled"
 
@@ -70,12 +72,16 @@ class JobOperations:
 
     def plan(self, job: DistillationJob) -> Plan:
         """What the job would run; raises InvalidJob with all of its problems."""
+        from azure_distill.plan.build import build_plan
+
         return build_plan(job, os.environ, self._backend.students())
 
     def create_or_update(self, job: DistillationJob | Plan) -> Run:
         """Start a job and return at once; a run on this machine goes on as long as this process lives."""
         if isinstance(job, Plan):
             return self._backend.started(self._backend.submit(job))
+        from azure_distill.spec.problems import relocate
+
         try:
             return self.create_or_update(self.plan(job))
         except InvalidJob as error:
@@ -155,6 +161,10 @@ class ModelOperations:
         labels: list[str] | None = None,
     ) -> Plan:
         """The plan behind `evaluate`; raises InvalidJob and NotFound."""
+        from azure_distill.plan.build import single_evaluation
+        from azure_distill.spec.checks import is_remote
+        from azure_distill.spec.job import METRICS
+
         model, task = self._find(model_name)
         if task_type:
             task = {"type": task_type} | ({"labels": labels} if labels else {})
@@ -220,6 +230,8 @@ class ModelOperations:
 
     def _find(self, name: str) -> tuple[Binding, Mapping[str, Any] | None]:
         """A model's place and the task it was distilled for, by the name that a person would use."""
+        from azure_distill.spec.checks import HUB_ID, PYPI_ID, is_remote
+
         registered = self._backend.models.names()
         if name.partition(":")[0].removesuffix("@latest") in registered:
             model = self._backend.models.get(name)

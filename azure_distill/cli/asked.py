@@ -9,6 +9,7 @@ from azure_distill.cli.render import duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
     from azure_distill.plan.estimate import Estimate, Load
 
@@ -16,14 +17,19 @@ LONGEST = 480  # characters shown of a message
 ENDS = 2  # messages shown at either end of a prompt
 
 
-def estimate_lines(found: Estimate) -> Iterator[str]:
+def estimate_shown(found: Estimate) -> Table:
     """Rows, then what is expected, what it is at most, and what both assume."""
+    from rich.table import Table
+
     rows = ", ".join(f"{count:,} {split}" for split, count in found.rows.items())
-    yield f"The teacher is asked about {rows} rows." if rows else "The teacher is asked nothing."
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_row("asked about", f"{rows} rows" if rows else "nothing")
     if found.expected:
-        yield f"Expected: {_load(found.expected)}."
-    yield f"At most:  {_load(found.most)}."
-    yield f"Assumed:  {'; '.join(found.assumed)}."
+        table.add_row("expected", _load(found.expected))
+    table.add_row("at most", _load(found.most))
+    table.add_row("assumed", "; ".join(found.assumed))
+    return table
 
 
 def _load(load: Load) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any, NoReturn
 
 import click
 
 VERBS = {
     "init": ("create", "Write a job file and sample data that work as they stand."),
     "validate": ("create", "Check a job file and its data; list every problem at once."),
-    "plan": ("create", "Show the steps that a job would run."),
+    "plan": ("plan", "Show the steps that a job would run."),
     "run": ("run", "Run a job on this machine."),
     "submit": ("submit", "Submit a job to Azure Machine Learning."),
     "status": ("monitor", "Show where a run stands."),
@@ -27,6 +29,9 @@ VERBS = {
     "doctor": ("doctor", "Check identity, workspace, compute and models before a job costs anything."),
     "models": ("models", "List known teachers and students, and registered models."),
 }
+
+
+REPORT_IT = "set AZURE_DISTILL_TRACEBACK=1 to see where, and please report it"
 
 
 class LazyGroup(click.Group):
@@ -68,45 +73,56 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; every error of the project becomes one to three lines and its exit code."""
+    """Run the command line; every error of the project becomes one to three lines and its exit code.
+
+    With `--json` it becomes a JSON value, too, so that there is exactly one on standard output whatever happens.
+    """
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Abort:
-        sys.exit(130)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        _leave(130, "interrupted")
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        _leave(error.exit_code, error.format_message())
     except BrokenPipeError:
         # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
-        sys.exit(_report(error))
+        if os.environ.get("AZURE_DISTILL_TRACEBACK") == "1":
+            raise
+        _report(error)
 
 
-def _report(error: Exception) -> int:
-    """Print an error as a person wants it; returns the exit code."""
+def _report(error: Exception) -> NoReturn:
+    """Print an error as a person wants it, and leave with its exit code."""
     from azure_distill.errors import DistillError, InvalidJob
 
-    if os.environ.get("AZURE_DISTILL_TRACEBACK") == "1":
-        raise error
     if isinstance(error, InvalidJob):
         from azure_distill.cli.render import print_problems
 
         print_problems(error.problems)
-        return error.exit_code
+        _leave(error.exit_code, str(error), problems=[problem.to_json() for problem in error.problems])
+    code = 1
+    hint: str | None = None
     if isinstance(error, DistillError):
-        print(f"error: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return error.exit_code
-    if isinstance(error, OSError) and error.strerror:
-        print(f"error: {error.strerror}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
-        return 1
-    print(f"internal error: {type(error).__name__}: {error}", file=sys.stderr)
-    print("hint: set AZURE_DISTILL_TRACEBACK=1 to see where, and please report it", file=sys.stderr)
-    return 1
+        code, message, hint = error.exit_code, str(error), error.hint
+    elif isinstance(error, OSError) and error.strerror:
+        message = f"{error.strerror}: {error.filename or ''}".rstrip(": ")
+    else:
+        message, hint = f"internal error: {type(error).__name__}: {error}", REPORT_IT
+    print(f"error: {message}", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)
+    _leave(code, message, hint)
+
+
+def _leave(code: int, message: str, hint: str | None = None, problems: Sequence[Mapping[str, Any]] = ()) -> NoReturn:
+    """End with an exit code; the error has been told to the person, here a program is told."""
+    if "--json" in sys.argv:
+        from azure_distill.cli.render import print_json
+
+        print_json({"error": message, "hint": hint, "problems": list(problems), "exit_code": code})
+    sys.exit(code)

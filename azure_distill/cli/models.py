@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from azure_distill.backend import Form, Model
 
 FORMS = ("custom", "mlflow")
+FULL_WIDTH = 110
+REACHED = {"endpoint": "endpoint", "hosted": "hosted", "both": "endpoint or hosted"}
 
 
 @click.command("evaluate")
@@ -103,14 +105,14 @@ def models_command(place: Place, as_json: bool) -> None:
         return
     screen = console()
     for kind, models in catalogs.items():
-        screen.print(catalog_table(kind, models.values()))
+        screen.print(catalog_table(kind, models.values(), screen.width))
         screen.print()
     if registered:
         screen.print(registered_table(registered))
 
 
-def catalog_table(kind: str, models: Any) -> Table:
-    """Known models, how they are reached and until when."""
+def catalog_table(kind: str, models: Any, width: int) -> Table:
+    """Known models, until when and how they are reached; in a narrow window without their full names."""
     from datetime import date
 
     from rich.table import Table
@@ -118,17 +120,18 @@ def catalog_table(kind: str, models: Any) -> Table:
 
     from azure_distill.cli.figures import count
 
+    full = width >= FULL_WIDTH
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name, justify in ((kind.upper(), "left"), ("MODEL", "left"), ("PARAMETERS", "right"), ("CONTEXT", "right")):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("REACHED" if kind == "teachers" else "WEIGHTS")
-    table.add_column("RETIRES", no_wrap=True)
+    titles = [kind.upper(), *(["MODEL"] if full else []), "PARAMETERS", "CONTEXT", "RETIRES"]
+    for title in titles:
+        table.add_column(title, justify="right" if title in ("PARAMETERS", "CONTEXT") else "left", no_wrap=True)
+    table.add_column("REACHED" if kind == "teachers" else "WEIGHTS")  # the only one that gives way
     for model in models:
-        reached = model.access if kind == "teachers" else model.weights or "made from scratch"
-        soon = model.retirement(date.today())
-        retires = Text(str(model.retires_on or ""), style="yellow" if soon else "dim")
-        size = [count(model.parameters), count(model.context)]
-        table.add_row(model.name, model.display_name, *size, Text(reached or "", style="dim"), retires)
+        reached = REACHED.get(model.access) if kind == "teachers" else model.weights or "made from scratch"
+        retires = Text(str(model.retires_on or ""), style="yellow" if model.retirement(date.today()) else "dim")
+        name = [model.name, *([model.display_name] if full else [])]
+        last = Text(reached or "", style="dim", no_wrap=True, overflow="ellipsis")
+        table.add_row(*name, count(model.parameters), count(model.context), retires, last)
     return table
 
 

@@ -18,7 +18,7 @@ def status_command(run: str, place: Place, as_json: bool) -> None:
 
     A RUN that is not known here is looked for in the Azure ML workspace, if one is configured.
     """
-    from azure_distill.cli.render import console, print_json, step_table
+    from azure_distill.cli.render import console, print_error, print_json, step_table
 
     state = place.client(run).jobs.get(run)
     if as_json:
@@ -27,7 +27,7 @@ def status_command(run: str, place: Place, as_json: bool) -> None:
     click.echo(f"{state.name}: {state.status}")
     console().print(step_table(state))
     if state.error:
-        click.echo(f"error: {state.error}", err=True)
+        print_error(state.error)
 
 
 @click.command("watch")

@@ -42,6 +42,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
+def print_error(text: str) -> None:
+    """What went wrong, the lines below the first under it."""
+    print("error: " + text.replace("\n", "\n       "), file=sys.stderr)
+
+
 def print_problems(problems: Sequence[Problem]) -> None:
     """The first problems, a line each; the rest are counted."""
     for problem in problems[:SHOWN_PROBLEMS]:
@@ -91,12 +96,18 @@ def _status(state: StepState) -> str:
 
 def _note(state: StepState) -> str:
     if state.error:
-        return state.error.splitlines()[0]
+        return first_line(state.error)
     if state.cached:
         return f"from {state.cached}"
     if state.status == "Running" and state.progress:
         return state.progress
     return state.reason or ""
+
+
+def first_line(text: str) -> str:
+    """The first line of a text, marked where more follow."""
+    first, _, rest = text.partition("\n")
+    return f"{first} …" if rest else first
 
 
 def duration(seconds: float | None) -> str:

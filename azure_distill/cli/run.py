@@ -103,7 +103,7 @@ def interrupts() -> Iterator[None]:
 def finish(run: Run, as_json: bool, exit_code: int | None = None) -> None:
     """Print a run's outcome; raises Exit with the code of the outcome."""
     from azure_distill.cli.figures import comparison, tell, verdict
-    from azure_distill.cli.render import console, print_json, short_path
+    from azure_distill.cli.render import console, print_error, print_json, short_path
     from azure_distill.client import failed_checks, gate_passed
     from azure_distill.errors import JobFailed
 
@@ -128,7 +128,7 @@ def finish(run: Run, as_json: bool, exit_code: int | None = None) -> None:
     elif not code:
         click.echo(f"run {run.name} completed: {short_path(run.location)}")
     if run.error:
-        click.echo(f"error: {run.error}", err=True)
+        print_error(run.error)
     if gated:
         click.echo(f"run {run.name} is done, but its gate did not pass: {failed_checks(run)}", err=True)
     elif code:

@@ -49,6 +49,7 @@ def submit(client: DistillClient, job: DistillationJob | Plan, watching: bool, a
 def watch_run(client: DistillClient, name: str, as_json: bool) -> None:
     """Follow a run and leave with the exit code of its outcome; Ctrl-C only ends the watching."""
     from azure_distill.cli.follow import follow
+    from azure_distill.cli.render import print_json
     from azure_distill.cli.run import finish
 
     try:
@@ -56,5 +57,7 @@ def watch_run(client: DistillClient, name: str, as_json: bool) -> None:
     except KeyboardInterrupt:
         click.echo(f"\nthe run goes on; watch it: azure-distill watch {name}", err=True)
         click.echo(f"stop it: azure-distill cancel {name}", err=True)
+        if as_json:
+            print_json(client.jobs.get(name).to_json())
         raise click.exceptions.Exit(130) from None
     finish(run, as_json)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from azure_distill.backend import COMPLETED, FAILED, TERMINAL, Event, Run
+from azure_distill.backend import COMPLETED, FAILED, TERMINAL, Event, Run, told_failure
 from azure_distill.cloud import logs
 from azure_distill.cloud.auth import make_credential
 from azure_distill.cloud.compute import compute_warnings, on_all_gpus
@@ -201,7 +201,8 @@ class CloudBackend:
         """A failed step with its own words; it has ended, so they are read once."""
         if child.id not in self._failed:
             details = self.session.history.details(child.id)
-            words = logs.failure(logs.whole_log(self.session.history, details))
+            log = logs.whole_log(self.session.history, details)
+            words = told_failure(log.splitlines(), "its log ends so:") if log else None
             self._failed[child.id] = replace(child, error=child.error or error_message(details), words=words)
         return self._failed[child.id]
 

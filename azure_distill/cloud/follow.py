@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from azure_distill.backend import NOT_STARTED, QUEUED, TERMINAL, Event
+from azure_distill.backend import NOT_STARTED, QUEUED, TERMINAL, Event, told_progress
 from azure_distill.cloud.history import History
-from azure_distill.cloud.logs import PROGRESS, StepLog
+from azure_distill.cloud.logs import StepLog
 from azure_distill.cloud.runs import Child, by_step
 
 SHORTEST, LONGEST, GROWTH = 1.0, 4.0, 1.3  # seconds between polls: while something happens, at most, factor
@@ -51,8 +51,8 @@ class Follower:
             yield Event(name)
         if child.status not in (NOT_STARTED, QUEUED) and not child.reused:
             for line in self._logs[name].new_lines(self._history.details(child.id), last=ended):
-                if line.startswith(PROGRESS):
-                    self._progress[name] = line.removeprefix(PROGRESS).strip()
+                if progress := told_progress(line):
+                    self._progress[name] = progress
                 yield Event(name, line)
         if ended:
             yield Event(name)

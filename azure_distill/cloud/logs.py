@@ -9,9 +9,6 @@ from azure_distill.cloud.history import History
 
 STD_LOG = "user_logs/std_log"
 OLD_LOG = "azureml-logs/70_driver_log"
-PROGRESS = "progress:"
-SHOWN_LINES = 8
-LONGEST = 2000
 
 
 class StepLog:
@@ -49,14 +46,6 @@ def whole_log(history: History, details: Mapping[str, Any]) -> str:
     url = log_link(details)
     data = history.read_log(url, 0) if url else None
     return (data or b"").decode("utf-8", errors="replace")
-
-
-def failure(log: str) -> str | None:
-    """What went wrong, from the step's own `error:` lines, else from its last lines."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line.removeprefix("error:").strip() for line in lines if line.startswith("error:")]
-    rest = [line for line in lines if not line.startswith(PROGRESS)]
-    return "\n".join((errors or rest)[-SHOWN_LINES:])[-LONGEST:] or None
 
 
 def _plain(line: bytes) -> str:

@@ -95,7 +95,8 @@ class LocalBackend:
             return ""
 
     def students(self) -> Mapping[str, Path]:
-        return {model.name: Path(model.path) for model in reversed(self.models.list())}
+        models = list(reversed(self.models.list()))  # of a name without a version, the newest counts
+        return {name: Path(m.path) for m in models for name in (m.name, f"{m.name}:{m.version}")}
 
     def lineage(self, name: str) -> dict[str, Any]:
         paths = self.runs.find(name)

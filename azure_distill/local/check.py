@@ -12,8 +12,8 @@ from azure_distill.assets.component import FOLDERS, Port
 from azure_distill.errors import ConfigurationError, InvalidJob, Problem, choices
 from azure_distill.local.paths import RESERVED_KEPT, RESERVED_OUTPUTS, Home
 from azure_distill.local.step import bind
-from azure_distill.plan.arguments import KEY_VARIABLE
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput
+from azure_distill.plan.variables import KEY_VARIABLE
 
 LONGEST_COMMAND = 120_000  # bytes; Linux takes 128 KiB in one argument
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")

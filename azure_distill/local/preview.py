@@ -14,7 +14,7 @@ from azure_distill.errors import DistillError
 from azure_distill.local.data_check import SCRATCH, is_here, prepare
 from azure_distill.local.paths import Home
 from azure_distill.local.scratch import run_component
-from azure_distill.plan.plan import Binding, DataPath, Plan, StepOutput
+from azure_distill.plan.plan import Binding, DataPath, Plan, Step, StepOutput
 
 STEP = "teacher_inference"
 
@@ -25,11 +25,12 @@ class NoPreview(Exception):
 
 def preview(plan: Plan, home: Home, shown: int) -> dict[str, Any]:
     """The component's preview (see docs/teacher_inference.md) with `shown` questions; raises NoPreview."""
-    if not is_here(plan) or any(not isinstance(data, DataPath) for data in _files(plan)):
+    data_step = plan.step("prepare_data")
+    if not is_here(data_step) or any(not isinstance(data, DataPath) for data in _files(data_step)):
         raise NoPreview("the data is in the cloud and not read here")
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
         folder = Path(scratch)
-        prepared, problems, _ = prepare(plan, home, folder / "data")
+        prepared, problems, _ = prepare(data_step, home, folder / "data")
         if problems:
             raise NoPreview(f"the data has {len(problems)} problems, which `azure-distill validate` lists")
         step = plan.step(STEP)
@@ -45,6 +46,6 @@ def preview(plan: Plan, home: Home, shown: int) -> dict[str, Any]:
         return found
 
 
-def _files(plan: Plan) -> list[Binding]:
-    inputs = plan.step("prepare_data").inputs
-    return [inputs[port] for port in ("training_data", "validation_data", "test_data", "gold_data") if port in inputs]
+def _files(step: Step) -> list[Binding]:
+    ports = ("training_data", "validation_data", "test_data", "gold_data")
+    return [step.inputs[port] for port in ports if port in step.inputs]

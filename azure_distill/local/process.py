@@ -14,7 +14,6 @@ from pathlib import Path
 
 from azure_distill.errors import ConfigurationError
 from azure_distill.local import supervisor
-from azure_distill.local.files import tail
 from azure_distill.local.paths import Home
 
 # Nothing else of the client's environment reaches a step, as nothing of it reaches Azure.
@@ -27,7 +26,6 @@ PASSED = frozenset({
 })  # fmt: skip
 PASSED_PREFIXES = ("LC_", "PIP_", "CUDA_", "NVIDIA_")
 POLL = 0.2  # seconds between looks at whether the step is to stop
-SHOWN_LINES = 5
 
 
 def environment(
@@ -96,16 +94,6 @@ def run_command(
             except subprocess.TimeoutExpired:
                 if stop.is_set():
                     lifeline.close()
-
-
-def failure(code: int, log: Path) -> str:
-    """What went wrong, from the step's own `error:` lines, else from its last lines."""
-    lines = [line.strip() for line in tail(log) if line.strip()]
-    errors = [line.removeprefix("error:").strip() for line in lines if line.startswith("error:")]
-    if errors:
-        return "\n".join(errors[-SHOWN_LINES:])[-2000:]
-    rest = [line for line in lines if not line.startswith("progress:")]
-    return "\n".join([exit_text(code), *rest[-SHOWN_LINES:]])[-2000:]
 
 
 def exit_text(code: int) -> str:

@@ -22,6 +22,7 @@ from azure_distill.backend import (
     TERMINAL,
     Run,
     StepState,
+    told_progress,
 )
 from azure_distill.errors import ConfigurationError, NotFound, choices
 from azure_distill.local.files import describe, read_json, staging, tail, try_lock, write_json
@@ -34,7 +35,6 @@ LAST = "last"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 RESERVE = 1 << 16
 GONE = "the process that ran it ended; run the job again to resume"
-PROGRESS = "progress: "
 
 
 @dataclass
@@ -193,8 +193,7 @@ def now() -> str:
 def _shown(step: StepRecord, log: Path) -> StepState:
     state = StepState(**{item.name: getattr(step, item.name) for item in fields(StepState)})
     if state.status == RUNNING:
-        lines = (line for line in reversed(tail(log)) if line.startswith(PROGRESS))
-        state.progress = next((line.removeprefix(PROGRESS) for line in lines), None)
+        state.progress = next(filter(None, map(told_progress, reversed(tail(log)))), None)
     return state
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from azure_distill.assets.bindings import render, text
 from azure_distill.assets.component import FOLDERS, Component
 from azure_distill.assets.snapshot import Snapshot, take_snapshot
-from azure_distill.backend import CANCELED, COMPLETED, FAILED, PREPARING, QUEUED, RUNNING
+from azure_distill.backend import CANCELED, COMPLETED, FAILED, PREPARING, QUEUED, RUNNING, told_failure
 from azure_distill.errors import DistillError
 from azure_distill.local.cache import Parts, StepCache, Stopped, make_parts
-from azure_distill.local.files import describe, remove_tree, write_json
+from azure_distill.local.files import describe, remove_tree, tail, write_json
 from azure_distill.local.manifest import (
     LinkFound,
     Manifest,
@@ -28,7 +28,7 @@ from azure_distill.local.manifest import (
     take,
 )
 from azure_distill.local.paths import Home, RunPaths, StepPaths
-from azure_distill.local.process import environment, failure, run_command
+from azure_distill.local.process import environment, exit_text, run_command
 from azure_distill.local.runs import StepRecord, now
 from azure_distill.plan.plan import DataPath, Literal, Step, StepOutput
 
@@ -205,7 +205,7 @@ class StepRun:
 
     def _why(self, code: int) -> str:
         """The step's own words; a full disk may have kept it from writing any."""
-        said = failure(code, self.paths.log)
+        said = told_failure(tail(self.paths.log), exit_text(code))
         if shutil.disk_usage(self.paths.folder).free < LOW_SPACE:
             return f"the disk that holds {self.context.home.root} is full\n{said}"
         return said

@@ -8,10 +8,8 @@ from typing import Any
 
 from azure_distill.catalog.models import CatalogModel, teachers
 from azure_distill.plan.plan import Literal
+from azure_distill.plan.variables import ENDPOINT_VARIABLE, KEY_VARIABLE
 from azure_distill.spec.job import DistillationJob, Hyperparameters, Judge
-
-ENDPOINT_VARIABLE = "AZURE_DISTILL_TEACHER_ENDPOINT"
-KEY_VARIABLE = "AZURE_DISTILL_TEACHER_API_KEY"
 
 
 def as_json(value: Any) -> Literal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from azure_distill.catalog.models import students, teachers
 from azure_distill.errors import InvalidJob
 from azure_distill.plan import machine
 from azure_distill.plan.arguments import (
-    ENDPOINT_VARIABLE,
     as_json,
     endpoint_settings,
     endpoint_url,
@@ -20,7 +20,8 @@ from azure_distill.plan.arguments import (
     task_settings,
 )
 from azure_distill.plan.plan import Binding, DataPath, DataUri, Literal, Plan, Step, StepOutput, binding_json
-from azure_distill.spec.checks import TEACHER, check, gold_rows, is_hosted, is_remote, softens, warnings
+from azure_distill.plan.variables import ENDPOINT_VARIABLE
+from azure_distill.spec.checks import TEACHER, check, gold_rows, is_data_file, is_hosted, is_remote, softens, warnings
 from azure_distill.spec.job import Compute, DistillationJob
 from azure_distill.spec.problems import locate
 
@@ -61,6 +62,16 @@ def single_evaluation(
     return Plan("evaluate", job, steps)
 
 
+def data_step(job: DistillationJob) -> Step:
+    """The step that prepares the data of a job that may be wrong elsewhere.
+
+    Files that cannot be read are left out: the job's own checks tell of them.
+    """
+    step = _Builder(job, {}, {}).prepare_data()
+    unread = {port for port, data in step.inputs.items() if isinstance(data, DataPath) and not is_data_file(data.path)}
+    return replace(step, inputs={port: data for port, data in step.inputs.items() if port not in unread})
+
+
 class _Builder:
     """One method a step; what several steps need is worked out once."""
 
@@ -81,7 +92,7 @@ class _Builder:
             )
         if problems:
             raise InvalidJob(problems)
-        steps = [self._prepare_data()]
+        steps = [self.prepare_data()]
         if self.adapted:
             steps.append(self._teacher_adaptation())
         steps.append(self._teacher_inference())
@@ -141,7 +152,7 @@ class _Builder:
             return None
         return DataUri(path) if is_remote(path) else DataPath(self.job.resolve(path))
 
-    def _prepare_data(self) -> Step:
+    def prepare_data(self) -> Step:
         job = self.job
         settings = job.data.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
         inputs = {

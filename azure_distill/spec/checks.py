@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import date
+from pathlib import Path
 
 from azure_distill.catalog.machines import gpus
 from azure_distill.catalog.models import students, teachers
@@ -22,17 +23,24 @@ DATA_SUFFIXES = (".jsonl", ".csv", ".parquet")
 def check(job: DistillationJob, registered: frozenset[str] = frozenset()) -> list[Problem]:
     """Everything that is wrong with a well-formed job.  `registered` names the models of the backend's registry."""
     return [
-        *literal_secrets(job.model_dump(exclude_none=True), job.source),
-        *_files(job),
+        *check_parts(job, registered),
         *_teacher(job),
         *_student(job, registered),
-        *_other(job, registered),
         *_task(job),
         *_method(job, registered),
-        *_metrics(job),
         *_compute(job),
-        *_gate(job),
         *_quotes(job),
+    ]
+
+
+def check_parts(job: DistillationJob, registered: frozenset[str] = frozenset()) -> list[Problem]:
+    """What is wrong with single fields, whatever the others say: secrets in them, and what they name is not there."""
+    return [
+        *literal_secrets(job.model_dump(exclude_none=True), job.source),
+        *_files(job),
+        *_names(job, registered),
+        *_metrics(job),
+        *_gate(job),
     ]
 
 
@@ -59,6 +67,11 @@ def _files(job: DistillationJob) -> Iterator[Problem]:
         yield from _data_file(job, ("teacher_model", *place), gold)
 
 
+def is_data_file(path: Path) -> bool:
+    """Whether rows can be read from it."""
+    return path.is_file() and path.suffix.lower() in DATA_SUFFIXES
+
+
 def _data_file(job: DistillationJob, place: tuple[str, ...], value: str) -> Iterator[Problem]:
     path = job.resolve(value)
     if path.is_dir():
@@ -66,8 +79,43 @@ def _data_file(job: DistillationJob, place: tuple[str, ...], value: str) -> Iter
     elif not path.exists():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         yield locate(job.source, place, f"{value}: no such file", near(path.name, beside))
-    elif path.suffix.lower() not in DATA_SUFFIXES:
+    elif not is_data_file(path):
         yield locate(job.source, place, f"{value}: must end in {', '.join(DATA_SUFFIXES)}")
+
+
+def _names(job: DistillationJob, registered: frozenset[str]) -> Iterator[Problem]:
+    teacher, student = job.teacher_model, job.student_model
+    located = teacher.endpoint or teacher.path or teacher.name in teachers() or teacher.name in registered
+    if not (located or HUB_ID.match(teacher.name) or PYPI_ID.match(teacher.name)):
+        hint = (
+            near(teacher.name, [*teachers(), *registered])
+            or "give its endpoint: or its path:, or see `azure-distill models`"
+        )
+        yield locate(job.source, ("teacher_model", "name"), f"unknown teacher {teacher.name!r}", hint)
+    if student != TEACHER and student not in students():
+        yield from _weights(job, student, ("student_model",), "student", registered)
+    other, where = job.evaluation.other_model, ("evaluation", "other_model")
+    known = other and other not in registered and (students().get(other) or teachers().get(other))
+    if known and not known.weights:
+        hint = "name a registered model, or a folder"
+        yield locate(job.source, where, f"{other} has no weights to compare with", hint)
+    elif other and not known:
+        yield from _weights(job, other, where, "model", registered)
+
+
+def _weights(
+    job: DistillationJob, name: str, where: tuple[str, ...], kind: str, registered: frozenset[str]
+) -> Iterator[Problem]:
+    """What is wrong with the name of a model's weights that is in no catalog."""
+    if name in registered or is_remote(name) or PYPI_ID.match(name):
+        return
+    folder = job.resolve(name)
+    if folder.is_dir():
+        if not any(folder.rglob("config.json")):  # a registry's model has it in a folder below
+            yield locate(job.source, where, f"{name} is not a model folder: it has no config.json")
+    elif not HUB_ID.match(name):
+        hint = near(name, [*students(), *registered]) or "a catalog name, a Hugging Face id, or a folder"
+        yield locate(job.source, where, f"unknown {kind} {name!r}", hint)
 
 
 def _teacher(job: DistillationJob) -> Iterator[Problem]:
@@ -80,9 +128,6 @@ def _teacher(job: DistillationJob) -> Iterator[Problem]:
         yield problem("path", "a teacher has an endpoint or a path, not both")
     if teacher.path and not is_remote(teacher.path) and not (job.resolve(teacher.path) / "config.json").is_file():
         yield problem("path", f"{teacher.path} is not a model folder: it has no config.json")
-    if not (known or teacher.endpoint or teacher.path or HUB_ID.match(teacher.name) or PYPI_ID.match(teacher.name)):
-        hint = near(teacher.name, teachers()) or "give its endpoint: or its path:, or see `azure-distill models`"
-        yield problem("name", f"unknown teacher {teacher.name!r}", hint)
     if teacher.key_vault:
         for field in ("api_key_env", "connection"):
             if getattr(teacher, field):
@@ -153,34 +198,6 @@ def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Probl
                 yield locate(job.source, ("hyperparameters", field), message)
     if name == TEACHER and not is_hosted(job):
         yield locate(job.source, ("student_model",), f"{TEACHER} is for a teacher whose weights are at hand")
-    if name != TEACHER and not known:
-        yield from _weights(job, name, ("student_model",), "student", registered)
-
-
-def _weights(
-    job: DistillationJob, name: str, where: tuple[str, ...], kind: str, registered: frozenset[str]
-) -> Iterator[Problem]:
-    """What is wrong with the name of a model's weights that is in no catalog."""
-    if name in registered or is_remote(name) or PYPI_ID.match(name):
-        return
-    folder = job.resolve(name)
-    if folder.is_dir():
-        if not any(folder.rglob("config.json")):  # a registry's model has it in a folder below
-            yield locate(job.source, where, f"{name} is not a model folder: it has no config.json")
-    elif not HUB_ID.match(name):
-        hint = near(name, [*students(), *registered]) or "a catalog name, a Hugging Face id, or a folder"
-        yield locate(job.source, where, f"unknown {kind} {name!r}", hint)
-
-
-def _other(job: DistillationJob, registered: frozenset[str]) -> Iterator[Problem]:
-    name, where = job.evaluation.other_model, ("evaluation", "other_model")
-    known = name and (students().get(name) or teachers().get(name))
-    if known and name not in registered and not known.weights:
-        yield locate(
-            job.source, where, f"{name} has no weights to compare with", "name a registered model, or a folder"
-        )
-    elif name and not known:
-        yield from _weights(job, name, where, "model", registered)
 
 
 def _task(job: DistillationJob) -> Iterator[Problem]:

@@ -290,11 +290,19 @@ class DistillationJob(Part):
         """Read a job file; every problem names its line."""
         path = Path(path)
         source = read_yaml(path)
-        job = cls.__new__(cls)
         try:
-            BaseModel.__init__(job, **source.value)
+            job = cls.of_source(source, path)
         except ValidationError as error:
-            raise InvalidJob(to_problems(error, cls, source)) from None
+            raise InvalidJob([*source.problems, *to_problems(error, cls, source)]) from None
+        if source.problems:
+            raise InvalidJob(source.problems)
+        return job
+
+    @classmethod
+    def of_source(cls, source: Source, path: Path) -> DistillationJob:
+        """The job that was read from a file; raises pydantic's own ValidationError, whose places can be told."""
+        job = cls.__new__(cls)
+        BaseModel.__init__(job, **source.value)
         job._folder, job._source = path.resolve().parent, source
         return job
 

@@ -42,9 +42,14 @@ _PATTERNS = {
     "answers": "must be a folder of a datastore, azureml://datastores/NAME/paths/FOLDER",
 }
 _SECRET_KEYS = re.compile(r"(?i)^(api_?key|key|token|password|secret|access_?key|credentials?)$")
+# texts that are nothing but what a key looks like; and keys that tell what they are, anywhere in a text
 _SECRET_VALUES = re.compile(
     r"^(sk-[\w-]{16,}|ghp_\w{20,}|hf_\w{20,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|[0-9a-f]{32}"
     r"|(?=\S*\d)(?=\S*[a-z])(?=\S*[A-Z])[A-Za-z0-9+]{40,96}={0,2})$"
+)
+_SECRETS_WITHIN = re.compile(
+    r"\b(sk-([a-z0-9]+-)*\w{16,}|ghp_[A-Za-z0-9]{30,}|hf_[A-Za-z0-9]{30,}|eyJ[\w-]{10,}\.[\w-]{10,}\.)"
+    r"|(?i:[?&;](sig|key|api[-_]?key|subscription-key|code|token|accountkey|sharedaccesskey)=[\w%+/.~-]{16,})"
 )
 
 
@@ -60,7 +65,7 @@ def literal_secrets(value: Any, source: Source | None, place: Place = ()) -> lis
         return [p for key, inner in value.items() for p in literal_secrets(inner, source, (*place, key))]
     if isinstance(value, list):
         return [p for index, inner in enumerate(value) for p in literal_secrets(inner, source, (*place, index))]
-    if isinstance(value, str) and _SECRET_VALUES.match(value):
+    if isinstance(value, str) and (_SECRET_VALUES.match(value) or _SECRETS_WITHIN.search(value)):
         return [locate(source, place, "holds what looks like a secret", hint="name where it lives: api_key_env")]
     return []
 
@@ -86,8 +91,13 @@ def relocate(problems: Iterable[Problem], source: Source | None) -> list[Problem
     ]
 
 
+def place_of(location: Place) -> Place:
+    """The place in the job of one of pydantic's errors: its tags of unions and keys are no places."""
+    return tuple(part for part in location if not str(part).startswith("["))
+
+
 def _problem(item: dict[str, Any], model: type[BaseModel], source: Source | None) -> Problem:
-    place: Place = tuple(part for part in item["loc"] if not str(part).startswith("["))  # tags are no places
+    place = place_of(item["loc"])
     kind, context = item["type"], item.get("ctx", {})
     hint = None
     if kind == "extra_forbidden":
@@ -95,6 +105,8 @@ def _problem(item: dict[str, Any], model: type[BaseModel], source: Source | None
             return locate(source, place, "a job file holds no secrets", hint="name where it lives: api_key_env: NAME")
         known = _fields(model, place[:-1])
         hint = near(str(place[-1]), known) or f"known: {', '.join(sorted(known))}"
+    if kind == "string_type" and isinstance(item.get("input"), bool | int | float):
+        hint = "put it in quotes"  # YAML takes yes and 12 for what they look like
     if kind == "literal_error" and isinstance(item.get("input"), str):
         hint = near(item["input"], re.findall(r"'([^']*)'", context.get("expected", "")))
     if kind == "string_pattern_mismatch":

@@ -42,6 +42,8 @@ def run(preparation: Preparation, task: str, settings: str) -> None:
         problems.attempt(preparation.run, chosen_task, chosen_settings)
     problems.raise_any()
     write_json(preparation.outputs.report, report.to_json(problems))
+    for warning in (*problems.warnings, *report.warnings()):
+        print(f"warning: {warning}", flush=True)
     print(report.summary(), flush=True)
 
 

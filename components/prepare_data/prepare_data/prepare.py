@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+
+import numpy as np
 
 from prepare_data.clean import LEAKS, Cleaning, Drop, Fate, clean
 from prepare_data.output import Outputs, deal
@@ -19,6 +22,8 @@ from shared.errors import InvalidInput, Problem
 from shared.progress import Progress
 from shared.rows import SPLITS, write_jsonl
 from shared.tasks import LabelTask, Task
+
+LONG_ROW = 32_768  # tokens, estimated; a row beyond has more probably slipped in than been meant
 
 
 class Preparation:
@@ -37,6 +42,7 @@ class Preparation:
             self._read(table, facts, task, settings)
             state = clean(table, settings.near_duplicates)
             self.report.count(state.drops)
+            self.problems.warnings.extend(self._long_rows(state))
             if settings.leakage == "error":
                 self.problems.extend(self._leak(drop, table) for drop in state.drops if drop.fate is Fate.LEAK)
             self._require_rows(state)
@@ -81,13 +87,26 @@ class Preparation:
                 before += fact.lines
             progress.advance(before - progress.done)
 
+    def _long_rows(self, state: Cleaning) -> Iterator[str]:
+        tokens = np.array(state.table.tokens)
+        long = np.flatnonzero(state.kept & (tokens > LONG_ROW))
+        if len(long):
+            row = int(long[tokens[long].argmax()])
+            place = f"{self.files[Source(state.table.sources[row])]}:{state.table.lines[row]}"
+            yield (
+                f"rows of more than {LONG_ROW:,} tokens: {len(long)}, the longest is {place} with about "
+                f"{tokens[row]:,} (data.max_tokens drops such rows)"
+            )
+
     def _leak(self, drop: Drop, table: Table) -> Problem:
         assert drop.other is not None
         stands = "stands" if drop.similarity == 1 else f"nearly (similarity {drop.similarity:.3f}) stands"
-        place = f"{self.files[Source(table.sources[drop.other])]}:{table.lines[drop.other]}"
-        path = self.files[Source(table.sources[drop.row])]
-        hint = 'take it out of one of them, or set leakage to "drop"'
-        return Problem(f"{stands} in {place} too", str(path), table.lines[drop.row], hint=hint)
+        other, path = self.files[Source(table.sources[drop.other])], self.files[Source(table.sources[drop.row])]
+        shown = other.name if other.name != path.name else other
+        hint = "take it out of one of them, or set data.leakage: drop"
+        return Problem(
+            f"{stands} in {shown}:{table.lines[drop.other]} too", str(path), table.lines[drop.row], hint=hint
+        )
 
     def _require_rows(self, state: Cleaning) -> None:
         left = {Source(state.table.sources[row]) for row in state.kept.nonzero()[0].tolist()}

@@ -198,10 +198,10 @@ def header_problems(names: list[str], columns: Columns) -> list[Problem]:
         return problems
     if not flat:
         close = closest(columns.messages, names)
-        hint = f"rename {close!r}" if close else 'name yours in settings.columns: {"prompt": …, "answer": …}'
+        hint = f"rename {close!r}" if close else 'name yours in data.columns: {"prompt": …, "answer": …}'
         return [*problems, Problem("there is no such column", field=columns.messages, hint=hint)]
     return problems + [
-        Problem("there is no such column", field=column, hint=did_you_mean(column, names) or f"settings.columns.{part}")
+        Problem("there is no such column", field=column, hint=did_you_mean(column, names) or f"data.columns.{part}")
         for part, column in flat.items()
         if column not in names
     ]

@@ -52,7 +52,7 @@ class Report:
         if commonest > IMBALANCE * rarest:
             label = max(counts, key=lambda name: counts[name])
             ratio = f"{commonest / rarest:.1f} times as many"
-            yield f"the label {label!r} has {ratio} training rows as the rarest: consider balance"
+            yield f"the label {label!r} has {ratio} training rows as the rarest: consider data.balance: true"
         test = self.splits.get("test")
         if test and test["references"] < test["rows"]:
             missing = test["rows"] - test["references"]

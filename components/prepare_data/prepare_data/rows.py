@@ -43,7 +43,7 @@ def _messages(value: dict[str, Any], columns: Columns) -> list[Message]:
     name = columns.messages
     if name not in value:
         close = closest(name, list(value))
-        hint = f"rename {close!r}" if close else "flat fields are named in settings.columns"
+        hint = f"rename {close!r}" if close else "flat fields are named in data.columns"
         raise InvalidInput(Problem("is missing", field=name, hint=hint))
     messages = value[name]
     if isinstance(messages, str):  # a cell of a CSV file

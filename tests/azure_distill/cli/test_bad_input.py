@@ -68,6 +68,29 @@ def test_problems_of_all_data_files_come_at_once(job: Path) -> None:
     assert "mesages" in found["train.jsonl", 15]["hint"]
 
 
+def test_problems_of_the_job_file_and_of_its_data_come_at_once(job: Path) -> None:
+    job.write_text(job.read_text().replace("student_model", "studnt_model") + "hyperparameters: {num_epochs: many}\n")
+    (job.parent / "train.jsonl").write_text("not json\n")
+    found = {(Path(p["file"]).name, p["line"], p["field"]) for p in problems(job)}
+    assert found == {
+        ("job.yaml", None, "student_model"),
+        ("job.yaml", 2, "studnt_model"),
+        ("job.yaml", 6, "hyperparameters.num_epochs"),
+        ("train.jsonl", 1, None),
+    }
+
+
+def test_a_missing_file_does_not_hide_what_is_wrong_with_another(job: Path) -> None:
+    (job.parent / "train.jsonl").unlink()
+    (job.parent / "test.jsonl").write_text("not json\n")
+    assert [(Path(p["file"]).name, p["line"]) for p in problems(job)] == [("job.yaml", 3), ("test.jsonl", 1)]
+
+
+def test_a_setting_that_only_the_data_shows_to_be_wrong_is_told_at_its_line(job: Path) -> None:
+    job.write_text(job.read_text().replace("nlu_qa", "conversation") + "data: {balance: true}\n")
+    assert ("job.yaml", 6, "data.balance") in {(Path(p["file"]).name, p["line"], p["field"]) for p in problems(job)}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"", "empty"), (b"\x00\x01\x02\x00" * 64, "binary"), ("{}".encode("utf-16"), "UTF-16")],
@@ -181,3 +204,14 @@ def test_a_run_stops_before_its_money_is_spent(job: Path, tmp_path: Path) -> Non
         assert server.answered > 50
         assert len(set(server.prompts())) == server.answered  # nothing was paid twice
     assert call("run", job, "--max-cost", "0").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["run"], 2), (["run", "nothing.yaml"], 3), (["status", "nothing"], 5)], ids=str
+)
+def test_an_error_is_one_json_value_too(arguments: list[str], code: int) -> None:
+    done = call(*arguments, "--json")
+    told = json.loads(done.stdout)
+    assert told["exit_code"] == done.returncode == code
+    assert told["error"].splitlines()[0] in done.stderr
+    assert [problem["file"] for problem in told["problems"]] == (["nothing.yaml"] if code == 3 else [])

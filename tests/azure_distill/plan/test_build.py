@@ -146,6 +146,14 @@ def test_a_registered_model_wins_over_the_catalog(rows: str, tmp_path: Path) -> 
     assert plan.step("evaluation").inputs["baseline_model"] == DataPath(tmp_path)
 
 
+def test_a_registered_model_can_teach(rows: str, tmp_path: Path) -> None:
+    plan = build_plan(job(rows, teacher_model="mine:2"), {}, {"mine:2": tmp_path})
+    assert plan.step("teacher_inference").inputs["teacher_folder"] == DataPath(tmp_path)
+    with pytest.raises(InvalidJob, match="unknown teacher 'mine:3'") as error:
+        build_plan(job(rows, teacher_model="mine:3"), {}, {"mine:2": tmp_path})
+    assert error.value.problems[0].hint == "did you mean 'mine:2'?"
+
+
 def test_the_temperature_goes_where_the_method_needs_it(rows: str) -> None:
     softened = {"hyperparameters": {"temperature": 1.5}}
     by_text = build_plan(job(rows, **softened), {})

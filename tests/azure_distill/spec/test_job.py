@@ -97,6 +97,8 @@ def test_byte_order_mark_and_crlf_are_accepted(folder: Path) -> None:
         ("distillation: {method: label_logit}", "distillation.method", "must be 'response'", "label_logits"),
         ("evaluation: {min_accuracy_gain: [1]}", "evaluation.min_accuracy_gain", "must be a number", None),
         ("labels: business", "labels", "must be a list", None),
+        ("labels: [yes, maybe]", "labels.0", "must be a text", "put it in quotes"),
+        ("description: 12", "description", "must be a text", "put it in quotes"),
         ("test_data: missing.jsonl", "test_data", "missing.jsonl: no such file", None),
         ("test_data: ./trian.jsonl", "test_data", "no such file", "did you mean 'train.jsonl'?"),
         ("test_data: .", "test_data", "is a folder, not a file", None),
@@ -145,6 +147,11 @@ def test_each_mistake_names_line_field_and_remedy(
         (VALID + "data:\n  seed: 1\n  seed: 2\n", 8, "duplicate key, first given on line 7"),
         (b"teacher_model: x\nname: \xff\xfe\n", 2, "is not UTF-8 text"),
         (b"teacher_model: x\nname: \x00\n", 2, "control character"),
+        (VALID + "3: x\n", 6, "a key must be a plain word"),
+        (VALID + "compute: {yes: {}}\n", 6, "a key must be a plain word"),
+        (VALID + "labels: " + "[" * 3000 + "]" * 3000, None, "is nested too deeply"),
+        (VALID + "description: !!python/name:os.system\n", 6, "could not determine a constructor"),
+        (VALID + "description: !!int x\n", None, "invalid literal"),
     ],
 )
 def test_broken_files_are_answered_with_the_line(
@@ -160,6 +167,11 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(folder: Path) -> Non
     assert [problem.line for problem in found] == [6, 7, 8]
 
 
+def test_a_duplicate_key_does_not_hide_what_else_is_wrong(folder: Path) -> None:
+    found = problems(folder, VALID + "task_type: math\ncolour: red\n")
+    assert [(problem.line, problem.field) for problem in found] == [(6, "task_type"), (7, "colour")]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -168,6 +180,10 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(folder: Path) -> Non
         "teacher_model: {name: x, endpoint: 'https://x.test/v1', api_key_env: 0123456789abcdef0123456789abcdef}",
         "teacher_model: {name: deepseek-v3, endpoint: 'https://user:pass@x.test/v1'}",
         "description: 0123456789abcdef0123456789abcdef",
+        "description: with the key sk-proj-abcdefghijklmnop1234 of ours",
+        "prompt_settings: {system_prompt: 'Bearer eyJabcdefghijk.eyJabcdefghijk.x'}",
+        "training_data: 'https://x.test/rows.jsonl?sv=1&sig=abcdefgh%2Fijklmnop'",
+        "teacher_model: {name: deepseek-v3, endpoint: 'https://x.test/v1?api-key=0123456789abcdefX'}",
     ],
 )
 def test_a_literal_secret_is_refused_and_never_repeated(folder: Path, line: str) -> None:
@@ -176,6 +192,11 @@ def test_a_literal_secret_is_refused_and_never_repeated(folder: Path, line: str)
     assert found
     for problem in found:
         assert not any(secret in str(problem) for secret in ("abcdefgh", "0123456789abcdef", "user:pass"))
+
+
+@pytest.mark.parametrize("name", ["sk-learn-classifier-baseline-v2", "hf_finetuned_llama_3_8b_instruct_v2"])
+def test_a_name_that_begins_like_a_key_is_none(folder: Path, name: str) -> None:
+    assert problems(folder, VALID + f"description: from runs/{name}/checkpoint\n") == []
 
 
 def test_a_retiring_model_is_a_warning(folder: Path) -> None:

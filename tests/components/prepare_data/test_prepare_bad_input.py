@@ -36,7 +36,7 @@ ROWS = [
     ('{"messages": 7}', "messages: must be a list of messages, not a number"),
     ('{"mesages": []}', "messages: is missing (rename 'mesages')"),
     ('{"message": []}', "messages: is missing (rename 'message')"),
-    ('{"x": 1}', "messages: is missing (flat fields are named in settings.columns)"),
+    ('{"x": 1}', "messages: is missing (flat fields are named in data.columns)"),
     ('{"messages": ["hi"]}', "messages[0]: must be an object, not a text"),
     ('{"messages": [{"role": "user"}]}', "messages[0].content: is missing"),
     ('{"messages": [{"rol": "user", "content": "a"}]}', "messages[0].role: is missing (rename 'rol')"),
@@ -84,7 +84,7 @@ def test_all_problems_of_all_files_come_at_once(prepare: Any) -> None:
     outcome = prepare(training=f"{bad}\n\n{GOOD}nope\n", test="{}\n", validation=Path("/nowhere/v.jsonl"))
     assert outcome.problems == [
         "/nowhere/v.jsonl: validation_data: does not exist",
-        "test.jsonl:1: messages: is missing (flat fields are named in settings.columns)",
+        "test.jsonl:1: messages: is missing (flat fields are named in data.columns)",
         "training.jsonl:1: messages[0].role: must be system, user or assistant (did you mean 'user'?)",
         "training.jsonl:1: messages[0].content: is empty",
         "training.jsonl:6: is not JSON: Expecting value at column 1",

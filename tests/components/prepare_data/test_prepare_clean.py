@@ -72,7 +72,7 @@ def test_leaks_are_problems_or_dropped(prepare: Any, given: str, protected: str,
     outcome = prepare(**files)
     stands = "nearly (similarity 0.987) stands" if near else "stands"
     assert outcome.problems == [
-        f'{given}.jsonl:2: {stands} in {protected}.jsonl:2 too (take it out of one of them, or set leakage to "drop")'
+        f"{given}.jsonl:2: {stands} in {protected}.jsonl:2 too (take it out of one of them, or set data.leakage: drop)"
     ]
     assert outcome.report["leaks"] == 1
     dropped = prepare(**files, settings={"leakage": "drop", "validation_split": 0, "test_split": 0})

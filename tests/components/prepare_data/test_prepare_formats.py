@@ -98,7 +98,7 @@ BAD_CSV = [
         "questions,label,role,key\na,b,c,d\n",
         "training.csv:1: question: there is no such column (did you mean 'questions'?)",
     ),
-    ("question,label,role\na,b,c\n", "training.csv:1: key: there is no such column (settings.columns.id)"),
+    ("question,label,role\na,b,c\n", "training.csv:1: key: there is no such column (data.columns.id)"),
     ("question,label,role,key\n", "training.csv: has no rows"),
     (b"question,label,role,key\na,b,c,d\na,\xe9,c,e\nf,,,g\n", "training.csv:3: is not UTF-8: byte 3 of the line"),
     (
@@ -115,7 +115,7 @@ def test_bad_csv_is_named_with_its_line(prepare: Any, content: str | bytes, mess
 
 def test_a_table_needs_a_mapping_or_a_messages_column(prepare: Any) -> None:
     assert prepare(training="question,label\na,b\n", suffix=".csv").problems == [
-        'training.csv:1: messages: there is no such column (name yours in settings.columns: {"prompt": …, "answer": …})'
+        'training.csv:1: messages: there is no such column (name yours in data.columns: {"prompt": …, "answer": …})'
     ]
     assert prepare(training=as_parquet([{"message": "x"}]), suffix=".parquet").problems == [
         "training.parquet: messages: there is no such column (rename 'message')"

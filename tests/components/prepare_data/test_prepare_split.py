@@ -88,7 +88,7 @@ def test_each_label_gives_its_share(prepare: Any) -> None:
 def test_imbalance_is_warned_of_and_can_be_balanced(prepare: Any) -> None:
     training = [*labelled(entailment=100, neutral=20), *(row(number) for number in range(1000, 1010))]
     warned = prepare(task="nli", training=training)
-    ratio = "the label 'entailment' has 5.0 times as many training rows as the rarest: consider balance"
+    ratio = "the label 'entailment' has 5.0 times as many training rows as the rarest: consider data.balance: true"
     assert ratio in warned.report["warnings"]
     balanced = prepare(task="nli", training=training, settings={"balance": True})
     kept = Counter(row["reference"] for row in balanced.splits["train"])
