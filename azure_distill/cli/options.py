@@ -62,11 +62,11 @@ class Place:
         """What registers components in the workspace, or in a registry, which needs no workspace."""
         from azure_distill.cloud.auth import make_credential
         from azure_distill.cloud.register import Registrar
-        from azure_distill.cloud.registries import connect_registry
+        from azure_distill.cloud.registries import Registry
 
         if registry is None:
-            return Registrar(self.azure_backend().session.ml)
-        return Registrar(connect_registry(registry, make_credential(self.auth or "default")), registry)
+            return Registrar(self.azure_backend().session)
+        return Registrar(Registry(registry, make_credential(self.auth or "default")))
 
     def client(self, run: str | None = None) -> DistillClient:
         """Azure's client if asked for, or where `run` is not known here but a workspace is; else this machine's."""

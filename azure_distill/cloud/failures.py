@@ -30,14 +30,13 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def _translate(error: Exception, doing: str) -> DistillError | None:
-    from azure.ai.ml.exceptions import MlException
     from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
     if isinstance(error, ClientAuthenticationError):  # CredentialUnavailableError is one
         return ConfigurationError(f"cannot {doing}: {_identity(error)}", SIGN_IN)
     if isinstance(error, HttpResponseError):
         return _response(error.status_code, _said(error), doing)
-    if isinstance(error, MlException):  # an AzureError too
+    if hasattr(error, "inner_exception"):  # the SDK's own MlException, whose class is not imported for this: it is slow
         inner = error.inner_exception or error.__cause__
         if isinstance(inner, HttpResponseError):
             return _response(inner.status_code, _said(inner), doing)
