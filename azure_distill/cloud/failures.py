@@ -13,6 +13,7 @@ SIGN_IN = "sign in with `az login`, or choose another identity with --auth; `azu
 ROLE = "ask for the role AzureML Data Scientist (and Storage Blob Data Contributor) on the workspace"
 WHICH = "`azure-distill doctor` shows which workspace is meant, and who says so"
 LONGEST = 400
+FAILED = re.compile("AADSTS|Authentication failed|invalid", re.IGNORECASE)  # not merely unavailable
 
 
 @contextlib.contextmanager
@@ -65,11 +66,11 @@ def _said(error: Exception) -> str:
 
 
 def _identity(error: Exception) -> str:
-    """The first reason of a credential chain that lists one for each of its members."""
+    """Why a credential chain gave up: it lists members that are not set up, and ends at the first that is and fails."""
     text = str(getattr(error, "message", None) or error)
     if "failed to retrieve a token from the included credentials" in text:
         tried = re.findall(r"^\s*(\w+Credential): (.+)$", text, re.MULTILINE)
-        told = next((f"{name}: {why}" for name, why in tried if "AADSTS" in why or "invalid" in why.lower()), None)
+        told = next((f"{name}: {why}" for name, why in tried if FAILED.search(why)), None)
         return short(told or "no way to sign in worked")
     return short(text)
 

@@ -178,7 +178,8 @@ class Registrar:
             except HttpResponseError as error:
                 if error.status_code != CONFLICT:
                     raise
-                self._store.ml.components.get(component.name, item.version)  # the same content, registered at the same time
+                # the same content, registered at the same time
+                self._store.ml.components.get(component.name, item.version)
 
 
 def _without_description(port: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from azure_distill.spec.job import DistillationJob, Hyperparameters
 
 ENDPOINT_VARIABLE = "AZURE_DISTILL_TEACHER_ENDPOINT"
 KEY_VARIABLE = "AZURE_DISTILL_TEACHER_API_KEY"
+CONNECTION_VARIABLE = "AZURE_DISTILL_TEACHER_CONNECTION"
 
 
 def as_json(value: Any) -> Literal:
@@ -56,7 +57,8 @@ def endpoint_settings(job: DistillationJob, environ: Mapping[str, str]) -> dict[
         auth = {"kind": "key_vault", "url": teacher.key_vault}
     else:
         auth = {"kind": "key_env", "name": teacher.api_key_env or KEY_VARIABLE}
-        auth |= {"connection": teacher.connection} if teacher.connection else {}
+        named = teacher.connection or (None if teacher.api_key_env else environ.get(CONNECTION_VARIABLE))
+        auth |= {"connection": named} if named else {}
     endpoint: dict[str, Any] = {"url": endpoint_url(job, environ), "auth": auth}
     endpoint["model"] = teacher.deployment or (known and known.endpoint_model) or teacher.name
     for name in ("api", "api_version"):
