@@ -18,7 +18,7 @@ from azure_distill.plan.plan import DataPath, DataUri, Plan
 
 NAME = "azure-distill-data"
 DIGITS = 20  # of a version made from content: 80 bits
-WORKERS = 8
+WORKERS = 2  # a connection each, which costs as much as ten requests
 REGISTRY = re.compile(r"azureml://registries/([\w.-]+)/models/([\w.-]+)/(?:versions/([\w.-]+)|labels/latest)")
 ASSET = re.compile(r"azureml:(?!//)([\w.-]+)(?::([\w.-]+)|@latest)")
 

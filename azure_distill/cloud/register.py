@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
 DIGITS = 20  # of a version: 80 bits
-WORKERS = 8
 CONFLICT = 409
 Variant = tuple[str, str]
 """A component's name and environment: one plan may run the same component in several environments."""
@@ -124,9 +123,9 @@ class Registrar:
         """
         known = builtin_environments()
         wanted = {variant(component): versioned(component, known) for component in components}
-        with ThreadPoolExecutor(WORKERS) as pool:
+        with ThreadPoolExecutor(1) as pool:  # on one connection: another costs as much as ten requests
             found = pool.map(self._has_component, wanted.values())
-            _ = self._store.ml  # its import takes as long as many answers
+            _ = self._store.ml  # the SDK is imported meanwhile
             there = dict(zip(wanted, found, strict=True))
         missing = [item for key, item in wanted.items() if not there[key]]
         needed = {
