@@ -61,7 +61,8 @@ class SignedIn:
         key = scopes, *sorted(options.items())
         with self._lock:
             token = self._tokens.get(key)
-            if token is None or token.expires_on - time.time() < RENEWED:
+            challenged = "claims" in options  # the service wants another than it was shown
+            if token is None or challenged or token.expires_on - time.time() < RENEWED:
                 token = self._tokens[key] = self._new(key, scopes, options)
             return token
 

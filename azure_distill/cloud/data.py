@@ -86,6 +86,7 @@ class DataAssets:
 
     def _of_registry(self, registry: str, name: str, version: str | None) -> str:
         """A registry's model by its version: a job takes no label."""
+        _ = self._session.ml  # imports the SDK, which two threads must not
         models = Registry(registry, self._session.credential).ml.models
         with translated(f"look up the model {name} of the registry {registry}"):
             found = models.get(name, version, None if version else "latest")

@@ -37,7 +37,7 @@ def _translate(error: Exception, doing: str) -> DistillError | None:
         return ConfigurationError(f"cannot {doing}: {_identity(error)}", SIGN_IN)
     if isinstance(error, HttpResponseError):
         return _response(error.status_code, _said(error), doing)
-    if hasattr(error, "inner_exception"):  # the SDK's own MlException, whose class is not imported for this: it is slow
+    if isinstance(error, AzureError) and hasattr(error, "error_category"):  # MlException, of a module that loads long
         inner = error.inner_exception or error.__cause__
         if isinstance(inner, HttpResponseError):
             return _response(inner.status_code, _said(inner), doing)

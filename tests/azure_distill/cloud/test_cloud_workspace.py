@@ -14,13 +14,14 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from azure.ai.ml.exceptions import ValidationException
 from azure.core.credentials import AccessToken
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 
 from azure_distill.cloud.auth import SignedIn, describe_token, make_credential
 from azure_distill.cloud.failures import short, translated
 from azure_distill.cloud.workspace import find_workspace, is_configured
-from azure_distill.errors import ConfigurationError
+from azure_distill.errors import ConfigurationError, InvalidJob, ServiceUnavailable
 
 CONFIG = {"subscription_id": "s-file", "resource_group": "g-file", "workspace_name": "w-file"}
 NOTHING: dict[str, str | None] = {}
@@ -142,7 +143,7 @@ class Slow:
     def __init__(self, lasts: float, failure: Exception | None = None) -> None:
         self.lasts, self.failure, self.asked = lasts, failure, list[str]()
 
-    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+    def get_token(self, *scopes: str, **_: Any) -> AccessToken:
         time.sleep(0.02)
         self.asked.append(scopes[0])
         if self.failure:
@@ -178,3 +179,18 @@ def test_what_has_failed_is_not_tried_again_at_once() -> None:
     slow.failure = None
     with patch("azure_distill.cloud.auth.PATIENCE", 0):
         assert credential.get_token("arm").token == "t2"
+
+
+def test_nobody_answering_is_not_the_jobs_fault_and_what_the_sdk_refuses_is() -> None:
+    with pytest.raises(ServiceUnavailable, match="cannot look: refused"), translated("look"):
+        raise ServiceRequestError("refused", error=ConnectionRefusedError("refused"))
+    with pytest.raises(InvalidJob, match="cannot look: too long"), translated("look"):
+        raise ValidationException(message="too long", no_personal_data_message="too long")
+    with pytest.raises(KeyError), translated("look"):
+        raise KeyError("a bug")
+
+
+def test_a_challenge_is_answered_with_a_new_token() -> None:
+    slow = Slow(3600)
+    credential = SignedIn(slow)
+    assert [credential.get_token("arm", claims="c").token for _ in range(2)] == ["t1", "t2"]
