@@ -11,7 +11,7 @@ from azure_distill.errors import ConfigurationError, DistillError, InvalidJob, N
 
 SIGN_IN = "sign in with `az login`, or choose another identity with --auth; `azure-distill doctor` shows which is used"
 ROLE = "ask for the role AzureML Data Scientist (and Storage Blob Data Contributor) on the workspace"
-WHICH = "`azure-distill doctor` shows which workspace is meant, and who says so"
+WHICH = "is it named right? `azure-distill doctor` shows where each name comes from"
 LONGEST = 400
 FAILED = re.compile("AADSTS|Authentication failed|invalid", re.IGNORECASE)  # not merely unavailable
 
