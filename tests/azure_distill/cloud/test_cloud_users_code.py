@@ -39,8 +39,8 @@ def test_the_code_runs_in_the_workspace_of_a_config_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     azure.write_config(tmp_path)
-    rows = list(generate("conversation", 36, 1))
-    for name, part in (("training", rows[:24]), ("validation", rows[24:30]), ("test", rows[30:])):
+    rows = list(generate("conversation", 60, 1))
+    for name, part in (("training", rows[:40]), ("validation", rows[40:50]), ("test", rows[50:])):
         (tmp_path / f"{name}_data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     keep_in_hub_cache(str(students()["phi-4-mini"].weights), tmp_path / "hf", [json.dumps(row) for row in rows])
     monkeypatch.setitem(azure.server.step_variables, "HF_HOME", str(tmp_path / "hf"))
@@ -52,7 +52,7 @@ def test_the_code_runs_in_the_workspace_of_a_config_file(
         came = distil(DistillClient.from_config())
     assert {request.body["temperature"] for request in teacher.requests} == {0.7}
     assert came["last"] == "Completed"
-    assert came["results"]["n"] == 6
+    assert came["results"]["n"] == 10
     assert came["results"]["inference_time"] > 0
     assert -1 <= came["gain"] <= 1
     assert came["model"] == "phi-4-mini-distilled:1"
