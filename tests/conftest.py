@@ -26,6 +26,6 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     """A fresh `AZURE_DISTILL_HOME` for each test."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("AZURE_DISTILL_HOME", str(folder))
-    for variable in ("AZURE_DISTILL_TEACHER_ENDPOINT", "AZURE_DISTILL_TEACHER_API_KEY"):
-        monkeypatch.delenv(variable, raising=False)
+    for variable in ("ENDPOINT", "API_KEY", "CONNECTION"):
+        monkeypatch.delenv(f"AZURE_DISTILL_TEACHER_{variable}", raising=False)
     return folder

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from azure_distill.cli.options import Place, json_option, place_options, run_argument
+from azure_distill.cli.options import Place, json_option, of_last, place_options, run_argument
 
 
 @click.command("status")
@@ -49,10 +49,11 @@ def watch_command(run: str, place: Place, as_json: bool) -> None:
 @place_options
 @json_option
 def logs_command(run: str, step: str | None, following: bool, place: Place, as_json: bool) -> None:
-    """Show the log of RUN, or of one STEP of it."""
+    """Show the log of RUN, or of one STEP of it; `logs STEP` is of the newest run."""
     from azure_distill.cli.render import print_json
     from azure_distill.errors import NotFound, choices
 
+    run, step = of_last(run, step)
     client = place.client(run)
     state = client.jobs.get(run)
     if step is not None and step not in state.steps:

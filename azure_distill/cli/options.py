@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 WAYS = ("default", "cli", "managed-identity", "service-principal", "interactive", "device-code")
 LAST = "last"
+STEPS = ("prepare_data", "teacher_adaptation", "teacher_inference", "gold_finetune", "student_finetune", "evaluation")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON value.")
 job_argument = click.argument("job", type=click.Path())
@@ -62,11 +63,11 @@ class Place:
         """What registers components in the workspace, or in a registry, which needs no workspace."""
         from azure_distill.cloud.auth import make_credential
         from azure_distill.cloud.register import Registrar
-        from azure_distill.cloud.registries import connect_registry
+        from azure_distill.cloud.registries import Registry
 
         if registry is None:
-            return Registrar(self.azure_backend().session.ml)
-        return Registrar(connect_registry(registry, make_credential(self.auth or "default")), registry)
+            return Registrar(self.azure_backend().session)
+        return Registrar(Registry(registry, make_credential(self.auth or "default")))
 
     def client(self, run: str | None = None) -> DistillClient:
         """Azure's client if asked for, or where `run` is not known here but a workspace is; else this machine's."""
@@ -113,6 +114,11 @@ def _place_options(command: Command, first: tuple[Any, ...]) -> Command:
     for option in reversed(options):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
+
+
+def of_last(run: str, part: str | None) -> tuple[str, str | None]:
+    """(run, part): a STEP or STEP.OUTPUT that stands alone is the newest run's; a run's name ends in `_` and a code."""
+    return (LAST, run) if part is None and run.partition(".")[0] in STEPS else (run, part)
 
 
 def local_client() -> DistillClient:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from azure_distill.cli.options import Place, json_option, place_options, run_argument
+from azure_distill.cli.options import Place, json_option, of_last, place_options, run_argument
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 @place_options
 @json_option
 def download_command(run: str, output: str | None, target: str | None, place: Place, as_json: bool) -> None:
-    """Copy all outputs of RUN, or only STEP.OUTPUT, into a folder."""
+    """Copy all outputs of RUN, or only STEP.OUTPUT, into a folder; `download STEP.OUTPUT` is of the newest run."""
     from azure_distill.cli.render import print_json, short_path
 
+    run, output = of_last(run, output)
     client = place.client(run)
     name = client.jobs.get(run).name
     folders = client.jobs.download(name, target or name, output)

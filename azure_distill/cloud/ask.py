@@ -14,7 +14,7 @@ from azure_distill.cloud.session import Session
 from azure_distill.errors import ConfigurationError, NotFound, ServiceUnavailable
 from azure_distill.plan.plan import Literal, Plan
 
-SCOPE = "https://cognitiveservices.azure.com/.default"
+COGNITIVE = "https://cognitiveservices.azure.com/.default"
 VAULT = "https://vault.azure.net/.default"
 TOKENS, SECONDS = 16, 60  # an answer's length and the time to wait for it
 LENGTHS = ("max_tokens", "max_completion_tokens")  # the names that endpoints have for the first
@@ -51,7 +51,7 @@ def _key(session: Session, auth: Mapping[str, str], environ: Mapping[str, str]) 
     if auth["kind"] == "none":
         return None, "nobody"
     if auth["kind"] == "entra":
-        return session.credential.get_token(SCOPE).token, "Entra ID"
+        return session.credential.get_token(COGNITIVE).token, "Entra ID"
     if auth["kind"] == "key_vault":
         return _secret(session, auth["url"]), f"the secret at {auth['url']}"
     if key := environ.get(auth["name"]):

@@ -73,7 +73,7 @@ class CloudBackend:
             raise InvalidJob(problems)
         plan = on_all_gpus(plan, self._cluster_size)
         components = {variant(component): component for component in map(placed, plan.steps)}
-        registrar = Registrar(self.session.ml)
+        registrar = Registrar(self.session)
         with quiet(), ThreadPoolExecutor(1) as pool:  # data and components know nothing of each other
             data = pool.submit(self._data.resolve, plan)
             registered = registrar.components(components.values())

@@ -11,14 +11,14 @@ from pathlib import Path
 from azure_distill.assets.component import FOLDERS, Port
 from azure_distill.cloud.failures import translated
 from azure_distill.cloud.register import reference
-from azure_distill.cloud.registries import connect_registry
+from azure_distill.cloud.registries import Registry
 from azure_distill.cloud.session import Session
 from azure_distill.errors import InvalidJob, NotFound, Problem
 from azure_distill.plan.plan import DataPath, DataUri, Plan
 
 NAME = "azure-distill-data"
 DIGITS = 20  # of a version made from content: 80 bits
-WORKERS = 8
+WORKERS = 2  # a connection each, which costs as much as ten requests
 REGISTRY = re.compile(r"azureml://registries/([\w.-]+)/models/([\w.-]+)/(?:versions/([\w.-]+)|labels/latest)")
 ASSET = re.compile(r"azureml:(?!//)([\w.-]+)(?::([\w.-]+)|@latest)")
 
@@ -59,20 +59,17 @@ class DataAssets:
 
     def _uploaded(self, path: Path, port: Port) -> str:
         """The asset that holds this file or folder, made when there is none."""
-        from azure.ai.ml.entities import Data
-        from azure.core.exceptions import ResourceNotFoundError
-
         version = content_version(path)
-        data = self._session.ml.data
-        with translated(f"upload {path.name}"):
-            try:
-                data.get(NAME, version)
-            except ResourceNotFoundError:
-                kind = "uri_folder" if port.type in FOLDERS else "uri_file"
-                data.create_or_update(
-                    Data(name=NAME, version=version, type=kind, path=str(path), description=path.name)
-                )
+        if not self._session.has("data", NAME, version):
+            self._upload(path, version, "uri_folder" if port.type in FOLDERS else "uri_file")
         return f"azureml:{NAME}:{version}"
+
+    def _upload(self, path: Path, version: str, kind: str) -> None:
+        data = self._session.ml.data  # before the SDK's modules are imported here: see there
+        from azure.ai.ml.entities import Data
+
+        with translated(f"upload {path.name}"):
+            data.create_or_update(Data(name=NAME, version=version, type=kind, path=str(path), description=path.name))
 
     def _asset(self, name: str, version: str | None) -> str:
         """A data asset's own reference, or where a registered model's files lie: a model's port takes a folder."""
@@ -89,7 +86,8 @@ class DataAssets:
 
     def _of_registry(self, registry: str, name: str, version: str | None) -> str:
         """A registry's model by its version: a job takes no label."""
-        models = connect_registry(registry, self._session.credential).models
+        _ = self._session.ml  # imports the SDK, which two threads must not
+        models = Registry(registry, self._session.credential).ml.models
         with translated(f"look up the model {name} of the registry {registry}"):
             found = models.get(name, version, None if version else "latest")
         return reference("model", name, str(found.version), registry)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from azure_distill.cloud.ask import ask_teacher
-from azure_distill.cloud.auth import MANAGEMENT, describe_token, make_credential
+from azure_distill.cloud.auth import describe_token, make_credential
 from azure_distill.cloud.compute import SERVERLESS, compute_warnings
 from azure_distill.cloud.failures import translated
 from azure_distill.cloud.pipeline import plan_problems
 from azure_distill.cloud.quota import examine_quota
+from azure_distill.cloud.rest import SCOPE
 from azure_distill.cloud.session import Session
 from azure_distill.cloud.workspace import Workspace, find_workspace
 from azure_distill.errors import ConfigurationError, DistillError, InvalidJob, NotFound, choices
@@ -80,7 +81,7 @@ def _plan(plan: Plan) -> Iterator[Finding]:
 
 def _checks(session: Session, plan: Plan | None) -> Iterator[Finding]:
     with translated("sign in to Azure"):
-        token = session.credential.get_token(MANAGEMENT).token
+        token = session.credential.get_token(SCOPE).token
     yield Finding("identity", describe_token(token))
     location = list[str]()
     reached = _look("service", lambda: _service(session, location))

@@ -11,8 +11,9 @@ from azure_distill.errors import ConfigurationError, DistillError, InvalidJob, N
 
 SIGN_IN = "sign in with `az login`, or choose another identity with --auth; `azure-distill doctor` shows which is used"
 ROLE = "ask for the role AzureML Data Scientist (and Storage Blob Data Contributor) on the workspace"
-WHICH = "`azure-distill doctor` shows which workspace is meant, and who says so"
+WHICH = "is it named right? `azure-distill doctor` shows where each name comes from"
 LONGEST = 400
+FAILED = re.compile("AADSTS|Authentication failed|invalid", re.IGNORECASE)  # not merely unavailable
 
 
 @contextlib.contextmanager
@@ -30,14 +31,13 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def _translate(error: Exception, doing: str) -> DistillError | None:
-    from azure.ai.ml.exceptions import MlException
     from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
     if isinstance(error, ClientAuthenticationError):  # CredentialUnavailableError is one
         return ConfigurationError(f"cannot {doing}: {_identity(error)}", SIGN_IN)
     if isinstance(error, HttpResponseError):
         return _response(error.status_code, _said(error), doing)
-    if isinstance(error, MlException):  # an AzureError too
+    if isinstance(error, AzureError) and hasattr(error, "error_category"):  # MlException, of a module that loads long
         inner = error.inner_exception or error.__cause__
         if isinstance(inner, HttpResponseError):
             return _response(inner.status_code, _said(inner), doing)
@@ -66,11 +66,11 @@ def _said(error: Exception) -> str:
 
 
 def _identity(error: Exception) -> str:
-    """The first reason of a credential chain that lists one for each of its members."""
+    """Why a credential chain gave up: it lists members that are not set up, and ends at the first that is and fails."""
     text = str(getattr(error, "message", None) or error)
     if "failed to retrieve a token from the included credentials" in text:
         tried = re.findall(r"^\s*(\w+Credential): (.+)$", text, re.MULTILINE)
-        told = next((f"{name}: {why}" for name, why in tried if "AADSTS" in why or "invalid" in why.lower()), None)
+        told = next((f"{name}: {why}" for name, why in tried if FAILED.search(why)), None)
         return short(told or "no way to sign in worked")
     return short(text)
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from azure_distill.cloud.auth import MANAGEMENT
+from azure_distill.cloud import rest
 from azure_distill.cloud.workspace import Workspace
 
 if TYPE_CHECKING:
-    from azure.core import PipelineClient
     from azure.core.credentials import TokenCredential
 
 NOTHING_NEW = 416  # the range asked for begins at the end of the file
@@ -24,18 +23,14 @@ class History:
     """Run history of one workspace; raises azure.core's exceptions after its retries."""
 
     def __init__(self, api: str, workspace: Workspace, credential: TokenCredential) -> None:
-        from azure.core.pipeline.policies import BearerTokenCredentialPolicy
-
         self._root = f"{api}/history/v1.0{workspace.path}"
-        self._client = _client(api, BearerTokenCredentialPolicy(credential, MANAGEMENT))
-        self._open = _client(api)  # log links carry their own permission
+        self._client = rest.make_client(api, credential)
+        self._open = rest.make_client(api)  # log links carry their own permission
 
     @classmethod
     def discover(cls, url: str, workspace: Workspace, credential: TokenCredential) -> History:
         """The run history whose address the workspace's discovery document names."""
-        from azure.core.rest import HttpRequest
-
-        response = _client(url).send_request(HttpRequest("GET", url))
+        response = rest.get(rest.make_client(url), url)
         response.raise_for_status()
         return cls(response.json()["api"], workspace, credential)
 
@@ -53,10 +48,8 @@ class History:
 
     def read_log(self, url: str, offset: int) -> bytes | None:
         """The bytes of a log from `offset` on; None when the link does not work (any more)."""
-        from azure.core.rest import HttpRequest
-
         headers = {"Range": f"bytes={offset}-", "x-ms-version": "2021-08-06"}
-        response = self._open.send_request(HttpRequest("GET", url, headers=headers))
+        response = rest.get(self._open, url, headers)
         if response.status_code == NOTHING_NEW:
             return b""
         if response.status_code in GONE:
@@ -66,17 +59,7 @@ class History:
         return body if response.status_code == 206 else body[offset:]
 
     def _get(self, url: str) -> dict[str, Any]:
-        from azure.core.rest import HttpRequest
-
-        response = self._client.send_request(HttpRequest("GET", url))
+        response = rest.get(self._client, url)
         response.raise_for_status()
         value: dict[str, Any] = response.json()
         return value
-
-
-def _client(base: str, *policies: Any) -> PipelineClient[Any, Any]:
-    """Retries as the SDK does; logs nothing, because links carry permissions."""
-    from azure.core import PipelineClient
-    from azure.core.pipeline.policies import RetryPolicy
-
-    return PipelineClient(base, policies=[RetryPolicy(), *policies])

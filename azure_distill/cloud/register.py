@@ -6,11 +6,11 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from azure_distill.assets.component import Component
 from azure_distill.assets.environment import Environment, builtin_environments
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
 DIGITS = 20  # of a version: 80 bits
-WORKERS = 8
 CONFLICT = 409
 Variant = tuple[str, str]
 """A component's name and environment: one plan may run the same component in several environments."""
@@ -95,11 +94,27 @@ def versioned(component: Component, environments: Mapping[str, Environment]) -> 
     return Versioned(component, snapshot, environment, digest[:DIGITS])
 
 
-class Registrar:
-    """Sees that assets exist in the workspace, or in the registry, that `ml` is a client of."""
+class AssetStore(Protocol):
+    """A workspace or a registry: where assets are looked up and made."""
 
-    def __init__(self, ml: MLClient, registry: str | None = None) -> None:
-        self._ml, self._registry = ml, registry
+    @property
+    def registry(self) -> str | None:
+        """Its name, if it is a registry."""
+
+    @property
+    def ml(self) -> MLClient:
+        """The SDK's client."""
+
+    def has(self, kind: str, name: str, version: str) -> bool:
+        """Whether it has this version of one of its `components` or `environments`."""
+
+
+class Registrar:
+    """Sees that components and environments exist in a workspace or a registry."""
+
+    def __init__(self, store: AssetStore) -> None:
+        self._store = store
+        self._registry = store.registry
 
     def components(self, components: Iterable[Component], *, environments: bool = False) -> list[Registered]:
         """The environments of components that are new, then every component; one request for what is there already.
@@ -108,38 +123,38 @@ class Registrar:
         """
         known = builtin_environments()
         wanted = {variant(component): versioned(component, known) for component in components}
-        with ThreadPoolExecutor(WORKERS) as pool:
-            there = dict(zip(wanted, pool.map(self._has_component, wanted.values()), strict=True))
+        with ThreadPoolExecutor(1) as pool:  # on one connection: another costs as much as ten requests
+            found = pool.map(self._has_component, wanted.values())
+            _ = self._store.ml  # the SDK is imported meanwhile
+            there = dict(zip(wanted, found, strict=True))
         missing = [item for key, item in wanted.items() if not there[key]]
         needed = {
             item.environment.name: item.environment
             for item in (wanted.values() if environments else missing)
             if item.environment
         }
-        found = [self.environment(environment) for environment in needed.values()]
+        registered = [self.environment(environment) for environment in needed.values()]
         with quiet():
             for item in missing:
                 self._create(item)
         for (name, where), item in wanted.items():
-            found.append(Registered("component", name, item.version, not there[name, where], self._registry))
-        return found
+            registered.append(Registered("component", name, item.version, not there[name, where], self._registry))
+        return registered
 
     def environment(self, environment: Environment) -> Registered:
         """One environment; its image is built by Azure ML when a job first needs it."""
         from azure.ai.ml import load_environment
 
         version = environment_version(environment)
-        operations = self._ml.environments
-        with translated(f"register the environment {environment.name}"):
-            there = _exists(lambda: operations.get(environment.name, version))
-            if not there:
+        there = self._store.has("environments", environment.name, version)
+        if not there:
+            with translated(f"register the environment {environment.name}"):
                 made = load_environment(environment.path, params_override=[{"version": version}])
-                operations.create_or_update(made)
+                self._store.ml.environments.create_or_update(made)
         return Registered("environment", environment.name, version, not there, self._registry)
 
     def _has_component(self, item: Versioned) -> bool:
-        with translated(f"look up the component {item.component.name}"):
-            return _exists(lambda: self._ml.components.get(item.component.name, item.version))
+        return self._store.has("components", item.component.name, item.version)
 
     def _create(self, item: Versioned) -> None:
         """Upload exactly the files that the version was made from, and register the component that runs in them."""
@@ -158,21 +173,12 @@ class Registrar:
             ]
             made = load_component(component.path, params_override=changes)
             try:
-                self._ml.components.create_or_update(made)
+                self._store.ml.components.create_or_update(made)
             except HttpResponseError as error:
                 if error.status_code != CONFLICT:
                     raise
-                self._ml.components.get(component.name, item.version)  # the same content, registered at the same time
-
-
-def _exists(get: Callable[[], object]) -> bool:
-    from azure.core.exceptions import ResourceNotFoundError
-
-    try:
-        get()
-    except ResourceNotFoundError:
-        return False
-    return True
+                # the same content, registered at the same time
+                self._store.ml.components.get(component.name, item.version)
 
 
 def _without_description(port: dict[str, Any]) -> dict[str, Any]:

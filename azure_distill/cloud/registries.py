@@ -9,22 +9,35 @@ from azure_distill.cloud.noise import quiet, quiet_loggers
 from azure_distill.cloud.session import Session
 
 if TYPE_CHECKING:
-    from azure.ai.ml import MLClient
     from azure.core.credentials import TokenCredential
 
 
-def connect_registry(name: str, credential: TokenCredential) -> MLClient:
-    """The SDK's client of a registry; its subscription and resource group are found by its name, in one request."""
-    from azure.ai.ml import MLClient
+class Registry:
+    """A registry and who talks to it; its subscription and resource group are found by its name, in one request."""
 
-    quiet_loggers()
-    with translated(f"reach the registry {name}"):
-        return MLClient(credential, registry_name=name, show_progress=False)
+    def __init__(self, name: str, credential: TokenCredential) -> None:
+        from azure.ai.ml import MLClient
+
+        quiet_loggers()
+        self.registry = name
+        with translated(f"reach the registry {name}"):
+            self.ml = MLClient(credential, registry_name=name, show_progress=False)
+
+    def has(self, kind: str, name: str, version: str) -> bool:
+        """Whether the registry has this version of one of its `components` or `environments`."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with translated(f"look up {name}"):
+            try:
+                getattr(self.ml, kind).get(name, version)
+            except ResourceNotFoundError:
+                return False
+        return True
 
 
 def share_model(session: Session, name: str, version: str, registry: str) -> str:
     """Copy a model of the workspace, with its tags, to a registry as the next version there; returns its address."""
-    there = connect_registry(registry, session.credential).models
+    there = Registry(registry, session.credential).ml.models
     with translated(f"share the model {name} with the registry {registry}"), quiet():
         taken = [int(model.version) for model in there.list(name) if str(model.version).isdecimal()]
         next_version = str(max(taken, default=0) + 1)

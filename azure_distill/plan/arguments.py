@@ -8,7 +8,7 @@ from typing import Any
 
 from azure_distill.catalog.models import CatalogModel, teachers
 from azure_distill.plan.plan import Literal
-from azure_distill.plan.variables import ENDPOINT_VARIABLE, KEY_VARIABLE
+from azure_distill.plan.variables import CONNECTION_VARIABLE, ENDPOINT_VARIABLE, KEY_VARIABLE
 from azure_distill.spec.job import DistillationJob, Hyperparameters, Judge
 
 
@@ -54,7 +54,8 @@ def endpoint_settings(job: DistillationJob, environ: Mapping[str, str]) -> dict[
         auth = {"kind": "key_vault", "url": teacher.key_vault}
     else:
         auth = {"kind": "key_env", "name": teacher.api_key_env or KEY_VARIABLE}
-        auth |= {"connection": teacher.connection} if teacher.connection else {}
+        named = teacher.connection or (None if teacher.api_key_env else environ.get(CONNECTION_VARIABLE))
+        auth |= {"connection": named} if named else {}
     endpoint: dict[str, Any] = {"url": endpoint_url(job, environ), "auth": auth}
     endpoint["model"] = teacher.deployment or (known and known.endpoint_model) or teacher.name
     for name in ("api", "api_version"):

@@ -35,7 +35,8 @@ Inputs = dict[str, Binding]
 def build_plan(job: DistillationJob, environ: Mapping[str, str], registered: Registered | None = None) -> Plan:
     """The plan of a job; raises InvalidJob with all of its problems.
 
-    `environ` may name the teacher's endpoint (`AZURE_DISTILL_TEACHER_ENDPOINT`) where the job does not.  `registered`
+    `environ` may name the teacher's endpoint (`AZURE_DISTILL_TEACHER_ENDPOINT`) and the workspace's connection that
+    holds its key (`AZURE_DISTILL_TEACHER_CONNECTION`) where the job does not.  `registered`
     maps the names of the backend's registry to model folders; they win over the catalog.
     """
     return _Builder(job, environ, registered or {}).plan()

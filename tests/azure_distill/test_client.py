@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from loopback_teacher import LoopbackTeacher
 from tiny_model import write_tiny_model
+from users_code import distil
 
 from azure_distill import DistillationJob, DistillClient
 from azure_distill.client import DistillClient as Client
@@ -33,31 +34,14 @@ def test_the_code_for_azure_runs_here(folder: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv("AZURE_DISTILL_TEACHER_ENDPOINT", teacher.url)
         monkeypatch.setenv("AZURE_DISTILL_TEACHER_API_KEY", "k1")
         client = DistillClient.local()
-        job = client.jobs.create_or_update(
-            DistillationJob(
-                teacher_model="deepseek-v3",
-                student_model="phi-4-mini",
-                training_data="./training_data.jsonl",
-                validation_data="./validation_data.jsonl",
-                task_type="conversation",
-                hyperparameters={"learning_rate": 2e-5, "batch_size": 2, "num_epochs": 3, "temperature": 0.7},
-            )
-        )
-        assert client.jobs.get(job.name).status in ("Preparing", "Running", "Completed")
-        client.jobs.stream(job.name)
-        assert client.jobs.get(job.name).status == "Completed"
-        assert {request.body["temperature"] for request in teacher.requests} == {0.7}
-        results = client.models.evaluate(
-            model_name="phi-4-mini-distilled",
-            test_data="./test_data.jsonl",
-            metrics=["accuracy", "bleu_score", "inference_time"],
-        )
-        baseline = client.models.evaluate(model_name="phi-4-mini", test_data="./test_data.jsonl")
-    assert results["accuracy"] - baseline["accuracy"] == pytest.approx(0, abs=1)
-    assert results["n"] == baseline["n"] == 10
-    assert 0 <= results["bleu_score"] <= 100
-    assert results["inference_time"] > 0
-    assert client.models.register(job.name, name="phi-4-mini-distilled") == "phi-4-mini-distilled:1"
+        came = distil(client)
+    assert {request.body["temperature"] for request in teacher.requests} == {0.7}
+    assert (came["first"] in ("Preparing", "Running", "Completed"), came["last"]) == (True, "Completed")
+    assert came["gain"] == pytest.approx(0, abs=1)
+    assert came["results"]["n"] == 10
+    assert 0 <= came["results"]["bleu_score"] <= 100
+    assert came["results"]["inference_time"] > 0
+    assert came["model"] == "phi-4-mini-distilled:1"
     (kept, *_) = client.models.list()
     assert kept.lineage["teacher"] == "deepseek-v3"
     assert len(kept.lineage["data"]["training_data"]) == 64

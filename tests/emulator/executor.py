@@ -24,21 +24,24 @@ class Executor:
         self._machine, self._parallel = machine, parallel
         self._reusable: dict[tuple[str, str], Run] = {}
         self._threads: list[tuple[threading.Thread, Run]] = []
+        self._lock = threading.Lock()  # jobs come from the server's thread, `stop` from the tests'
 
     def submit(self, workspace: Workspace, run: Run, job: Document, nodes: Mapping[str, Node]) -> None:
         """Start a pipeline whose body has been accepted."""
         pipeline = _Pipeline(workspace, run, job, nodes, self._machine, self._reusable)
         thread = threading.Thread(target=pipeline.execute, args=[self._parallel], name=run.id, daemon=True)
-        self._threads.append((thread, run))
-        thread.start()
+        with self._lock:
+            self._threads.append((thread, run))
+            thread.start()
 
     def stop(self) -> None:
         """Cancel everything and wait until no process is left."""
-        for _, run in self._threads:
+        with self._lock:
+            stopped, self._threads = self._threads, []
+        for _, run in stopped:
             run.cancel.set()
-        for thread, _ in self._threads:
+        for thread, _ in stopped:
             thread.join()
-        self._threads.clear()
 
 
 class _Pipeline:

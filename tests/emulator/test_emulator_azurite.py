@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
+from tests.emulator.azurite import NoAzurite
 from tests.emulator.fixture import require_azurite
 
 PROGRAM = """\
@@ -40,3 +42,15 @@ def test_killed_tests_leave_no_azurite(tmp_path: Path) -> None:
     while alive(azurite) and time.monotonic() < end:
         time.sleep(0.05)
     assert not alive(azurite)
+
+
+def test_without_node_tests_are_skipped_with_the_reason_but_not_in_ci(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"install Node\.js"):
+        require_azurite()
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(NoAzurite, match=r"install Node\.js"):
+        require_azurite()

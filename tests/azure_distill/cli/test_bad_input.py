@@ -159,6 +159,8 @@ def test_an_unreachable_teacher_ends_the_run_with_13(job: Path) -> None:
         (["logs"], 5, "run"),
         (["report"], 5, "run"),
         (["download", "nothing"], 5, "nothing"),
+        (["logs", "evaluation"], 5, "no run yet"),
+        (["download", "evaluation.report"], 5, "no run yet"),
         (["register", "nothing", "--name", "x"], 5, "nothing"),
         (["evaluate", "no-such-model", "--test-data", "x.jsonl"], 5, "no-such-model"),
         (["init", "--task", "poetry", "x"], 2, "poetry"),

@@ -91,6 +91,7 @@ def test_a_job_runs_in_azure_as_it_runs_here(shell: Shell, home: Path) -> None:
         timeless = {name: value for name, value in contender["metrics"].items() if name != "inference_time"}
         assert {name: there["metrics"]["contenders"][role]["metrics"][name] for name in timeless} == timeless
     assert shell.json("download", there["name"], "evaluation.report")["folders"]
+    assert list(shell.json("logs", "evaluation")) == list(shell.json("logs", "evaluation", "--azure")) == ["evaluation"]
     report = shell.folder / there["name"] / "evaluation" / "report"
     assert (report / "report.html").stat().st_size > 1000
     assert json.loads((report / "metrics.json").read_text()) == there["metrics"]

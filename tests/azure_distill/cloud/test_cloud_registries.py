@@ -8,7 +8,7 @@ import pytest
 
 from azure_distill.client import DistillClient
 from azure_distill.cloud.register import Registrar
-from azure_distill.cloud.registries import connect_registry
+from azure_distill.cloud.registries import Registry
 from azure_distill.errors import ConfigurationError, NotFound
 from azure_distill.plan.plan import DataUri
 from tests.azure_distill.cloud.conftest import Bench, plan
@@ -19,7 +19,7 @@ def test_components_and_environments_are_registered_once(bench: Bench, capfd: py
     component = bench.component("hello", "python main.py")
 
     def register() -> list[tuple[str, bool]]:
-        registrar = Registrar(connect_registry("shared", bench.azure.credential()), "shared")
+        registrar = Registrar(Registry("shared", bench.azure.credential()))
         return [(asset.reference, asset.new) for asset in registrar.components([component], environments=True)]
 
     first = register()
@@ -60,7 +60,7 @@ def test_a_model_is_shared_with_its_tags_and_used_by_a_job(bench: Bench, tmp_pat
 
 def test_an_unknown_registry_is_told(bench: Bench) -> None:
     with pytest.raises(NotFound, match="cannot reach the registry nowhere"):
-        connect_registry("nowhere", bench.azure.credential())
+        Registry("nowhere", bench.azure.credential())
 
 
 def test_a_model_of_this_machine_goes_into_no_registry(tmp_path: Path) -> None:

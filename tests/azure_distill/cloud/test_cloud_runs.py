@@ -115,7 +115,7 @@ def test_a_changed_file_is_a_new_version_and_a_description_is_not(bench: Bench) 
 
 def registered(bench: Bench, step: Step) -> list[Registered]:
     return [
-        asset for asset in Registrar(bench.azure.client()).components([step.component]) if asset.kind == "component"
+        asset for asset in Registrar(bench.backend().session).components([step.component]) if asset.kind == "component"
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,20 @@ def test_a_catalog_teacher_is_asked_where_the_environment_says(rows: str) -> Non
     plan = build_plan(job(rows, teacher_model="deepseek-v3"), {"AZURE_DISTILL_TEACHER_ENDPOINT": ENDPOINT})
     assert literal(plan.step("teacher_inference"), "endpoint")["url"] == ENDPOINT
     assert plan.step("teacher_inference").secrets == ("AZURE_DISTILL_TEACHER_API_KEY",)
+    assert plan.step("teacher_inference").connections == {}
+
+
+def test_the_environment_names_the_connection_of_a_teacher_whose_key_the_job_does_not_name(rows: str) -> None:
+    environ = {"AZURE_DISTILL_TEACHER_ENDPOINT": ENDPOINT, "AZURE_DISTILL_TEACHER_CONNECTION": "foundry"}
+
+    def connections(**teacher: str) -> Mapping[str, str]:
+        plan = build_plan(job(rows, teacher_model={"name": "deepseek-v3", **teacher}), environ)
+        return plan.step("teacher_inference").connections
+
+    assert connections() == {"AZURE_DISTILL_TEACHER_API_KEY": "foundry"}
+    assert connections(connection="mine") == {"AZURE_DISTILL_TEACHER_API_KEY": "mine"}
+    assert connections(api_key_env="KEY") == {}
+    assert connections(auth="entra") == {}
 
 
 def test_until_keeps_a_step_and_what_it_needs(rows: str) -> None:
