@@ -2,7 +2,7 @@
 
 There are no batches: a worker takes its next question when its last one is settled, and while it waits to try again
 it holds no place of the limiter.  A place is given back when the endpoint has answered, for it does not wait for our
-disk; but of questions sent whose answers are not on disk there are never more than the limiter's ceiling, so a killed
+disk; but of questions sent whose answers are not written there are never more than the limiter's ceiling, so a killed
 process loses that many requests at most.
 """
 
@@ -54,7 +54,7 @@ class Engine:
 
     async def run(self, asks: Asks) -> None:
         """Settle all questions.  When the run ends early, what is in flight is waited for and kept."""
-        self._writer = Writer(self.sink)
+        self._writer = Writer(self.sink, self._unwritten.release)
         stopped: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         # three of four workers may wait to try again while the others fill the limiter
         workers = [asyncio.create_task(self._work(asks)) for _ in range(4 * self.limiter.window.ceiling)]
@@ -123,17 +123,21 @@ class Engine:
         """One request; returns when its answer, if it is one, is on disk.  None when the run has stopped."""
         task = asyncio.current_task()
         assert task
-        async with self._unwritten:
-            try:
-                outcome = await self._send(ask, task)
-                if isinstance(outcome, Answer):
-                    await self._writer.write(ask, outcome)
-                return outcome
-            except Exception:
-                self._stopping = True
-                raise
-            finally:
-                self._sending.discard(task)
+        await self._unwritten.acquire()
+        answered = False
+        try:
+            outcome = await self._send(ask, task)
+            if isinstance(outcome, Answer):
+                answered = True  # the writer gives the place back
+                await self._writer.write(ask, outcome)
+            return outcome
+        except Exception:
+            self._stopping = True
+            raise
+        finally:
+            if not answered:
+                self._unwritten.release()
+            self._sending.discard(task)
 
     async def _send(self, ask: Ask, task: asyncio.Task[Any]) -> Outcome | None:
         """Ask in a place of the limiter."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -118,6 +118,7 @@ class TorchModel:
         import torch
 
         from shared.beginning import Continued, common_beginning
+        from shared.generate import length_batches
         from shared.labels import label_ids, label_logprobs
 
         labels = label_ids(self.tokenizer, candidates)
@@ -127,14 +128,14 @@ class TorchModel:
             beginning = common_beginning([prompt.ids for prompt in prompts])
             model: Any = Continued.of(self.model, beginning)
             start = len(beginning) if model else 0
-            rests = [Prompt(prompt.ask, prompt.ids[start:]) for prompt in prompts]
+            rests = [prompt.ids[start:] for prompt in prompts]
             pad = int(self.tokenizer.pad_token_id)
-            tokens, tails = LABEL_TOKENS[self.model.device.type], sum(len(ids) - 1 for ids in labels)
-            for batch in token_batches(rests, tokens, extra=tails):
-                scores = label_logprobs(model or self.model, [rest.ids for rest in batch], labels, pad).tolist()
+            tokens, tail = LABEL_TOKENS[self.model.device.type], sum(len(ids) - 1 for ids in labels)
+            for batch in length_batches(rests, tokens=tokens, tail=tail):
+                scores = label_logprobs(model or self.model, [rests[index] for index in batch], labels, pad).tolist()
                 yield [
-                    (rest.ask, label_answer(candidates, row, start + len(rest.ids)))
-                    for rest, row in zip(batch, scores, strict=True)
+                    (prompts[index].ask, label_answer(candidates, row, len(prompts[index].ids)))
+                    for index, row in zip(batch, scores, strict=True)
                 ]
 
     def _texts(self, temperature: float, prompts: Sequence[Prompt]) -> Iterator[list[tuple[Ask, Answer]]]:
@@ -162,18 +163,3 @@ def label_answer(candidates: Sequence[str], scores: Sequence[float], prompt_toke
         raise InvalidInput("the teacher's weights give probabilities that are not numbers")
     logprobs = dict(zip(candidates, scores, strict=True))
     return Answer(max(logprobs, key=logprobs.__getitem__), prompt_tokens=prompt_tokens, label_logprobs=logprobs)
-
-
-def token_batches(prompts: Iterable[Prompt], tokens: int, extra: int = 0) -> Iterator[list[Prompt]]:
-    """Prompts of about the same length, at most `tokens` with padding a batch, the longest first.
-
-    `extra` tokens are added to each prompt.  Longest first: what does not fit in memory fails at once.
-    """
-    batch: list[Prompt] = []
-    for prompt in sorted(prompts, key=lambda prompt: -len(prompt.ids)):
-        if batch and (len(batch) + 1) * (len(batch[0].ids) + extra) > tokens:
-            yield batch
-            batch = []
-        batch.append(prompt)
-    if batch:
-        yield batch

@@ -1,21 +1,21 @@
 """Every answer ever bought, on disk by request.
 
 A store is a folder with one file a teacher: append-only JSON lines `{"key": …, "answer": {…}}`.  Several processes may
-append to the same file (a lock file serialises them); a record that a killed process left half written is skipped and
+append to the same file (a lock on it serialises them); a record that a killed process left half written is skipped and
 never joined to the next one.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
-
-from filelock import FileLock
 
 from teacher_inference.teacher import Answer
 
@@ -26,7 +26,6 @@ class Store:
     def __init__(self, folder: Path, name: str, origin: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{slug(name)}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}.jsonl"
-        self._lock = FileLock(f"{self.path}.lock")
         self._file: BinaryIO = self.path.open("ab+")
         self._places: dict[bytes, tuple[int, int]] = {}
         for key, start, length in scan(self._file):
@@ -49,7 +48,7 @@ class Store:
     def append(self, answers: Sequence[tuple[str, Answer]]) -> None:
         """Add answers in one write; they outlive this process now, and the machine after `sync`."""
         lines = [encode(key, answer) for key, answer in answers]
-        with self._lock:
+        with alone(self._file):
             place = self._end()
             self._file.write(b"".join(lines))
             self._file.flush()
@@ -73,6 +72,16 @@ class Store:
                 self._file.write(b"\n")
                 end += 1
         return end
+
+
+@contextmanager
+def alone(file: BinaryIO) -> Iterator[None]:
+    """Only one process at a time: the system's own lock, for it is taken with every write."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def encode(key: str, answer: Answer) -> bytes:

@@ -1,6 +1,8 @@
 """The weights of a hosted teacher inside vLLM, where the environment has it and there is a GPU.
 
 Written against vLLM's documented offline API (`LLM`, `SamplingParams`, prompts as token ids); it has not been run.
+vLLM reads a shared beginning once for texts; where a prompt's own log probabilities are asked for, as for labels, it
+does not (`SamplingParams.skip_reading_prefix_cache`), so k labels cost k passes over the prompt.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def label_score(prompt_logprobs: Sequence[Mapping[int, Any] | None], label: Sequ
 
 
 class VllmModel:
-    """The same as `hosted.TorchModel`, by vLLM; it batches, fills places again and shares beginnings by itself."""
+    """The same as `hosted.TorchModel`, by vLLM; it batches and fills places again by itself."""
 
     def __init__(self, folder: Path | None, model_id: str | None, sampling: Sampling) -> None:
         import vllm

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
+
+import pytest
 
 from teacher_inference.engine import Engine
 from teacher_inference.health import Health
@@ -21,6 +24,7 @@ class Work:
         self.left = [Ask(name, Question([]), 0, Draws(Question([]))) for name in names]
         self.answered: list[str] = []
         self.failed: dict[str, str] = {}
+        self.sent = 0
 
     def take(self) -> Ask | None:
         return self.left.pop(0) if self.left else None
@@ -42,6 +46,7 @@ class Work:
 def run(work: Work, outcome: dict[str, Outcome], **settings: float) -> None:
     async def send(ask: Ask) -> Outcome:
         await asyncio.sleep(0)
+        work.sent += 1
         return outcome.get(ask.key, Answer("yes"))
 
     async def all_() -> None:
@@ -64,3 +69,52 @@ def test_what_an_answer_brings_is_asked_though_there_was_nothing_left() -> None:
     work = Work("a??", "b")
     run(work, {})
     assert sorted(work.answered) == ["a", "a?", "a??", "b"]
+
+
+class SlowDisk(Work):
+    """The first flush ends when all questions were sent."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__(*names)
+        self.wanted = len(names)
+
+    def sync(self) -> None:
+        until = time.monotonic() + 10
+        while self.sent < self.wanted:
+            assert time.monotonic() < until, "requests wait for the disk"
+            time.sleep(0.001)
+
+    def count(self, answers: Sequence[tuple[Ask, Answer]]) -> None:
+        assert self.sent == self.wanted, "counted before it was flushed"
+        super().count(answers)
+
+
+def test_a_slow_disk_holds_no_request_up_and_nothing_counts_before_it_is_flushed() -> None:
+    work = SlowDisk(*"abcdefgh")  # four times the limit
+    run(work, {})
+    assert sorted(work.answered) == list("abcdefgh")
+
+
+class BrokenDisk(Work):
+    def __init__(self, *names: str, at: str) -> None:
+        super().__init__(*names)
+        self.at = at
+
+    def write(self, answers: Sequence[tuple[Ask, Answer]]) -> None:
+        self.fail_at("write")
+
+    def sync(self) -> None:
+        self.fail_at("sync")
+
+    def count(self, answers: Sequence[tuple[Ask, Answer]]) -> None:
+        self.fail_at("count")
+
+    def fail_at(self, place: str) -> None:
+        if place == self.at:
+            raise OSError(f"no {place}")
+
+
+@pytest.mark.parametrize("at", ["write", "sync", "count"])
+def test_a_disk_that_fails_ends_the_run(at: str) -> None:
+    with pytest.raises(OSError, match=f"no {at}"):
+        run(BrokenDisk("a", "b", "c", at=at), {})

