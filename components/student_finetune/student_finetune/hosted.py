@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,20 +15,22 @@ from shared.examples import shown
 from shared.rows import Row
 from shared.tasks import Task
 from shared.weights import load_model, load_tokenizer
+from student_finetune import ranks
+from student_finetune.collate import padded, together
 from student_finetune.reading import Batch, OutputLayer, hidden_states
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-KEPT = 2**30
-"""Bytes of hidden states that are kept from the first epoch for the others."""
+KEPT = 1 / 8
+"""Share of the machine's memory that hidden states may take, which are kept from the first epoch for the others."""
 
 
 class HostedTeacher:
     """Reads the answers after the question as it was put to the teacher, at the answers' positions only.
 
     Its layers run once for each row: their hidden states do not change while the student learns, so they are kept (up
-    to `KEPT` bytes), and from the second epoch on only the output layer is computed.
+    to `KEPT`), and from the second epoch on only the output layer is computed.
     """
 
     def __init__(
@@ -43,7 +47,8 @@ class HostedTeacher:
         self.shared = shared_vocabulary(student, tokenizer)
         self.layer = OutputLayer(model)
         self.kept: dict[int, torch.Tensor] = {}
-        self.room = KEPT
+        self.room = KEPT * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / ranks.local_world()
+        self.packed = False
 
     @staticmethod
     def load(
@@ -61,16 +66,32 @@ class HostedTeacher:
     @torch.no_grad()
     def hidden_states(self, batch: Batch) -> torch.Tensor:
         """At the positions that predict the batch's answer tokens, in their order: [answer tokens, hidden size]."""
-        rows = batch["rows"].tolist()
-        if all(row in self.kept for row in rows):
-            return torch.cat([self.kept[row] for row in rows]).to(self.model.device)
-        states = hidden_states(self.model, {"input_ids": batch["asked_ids"]}, batch["asked_kept"])
-        for row, own in zip(rows, torch.split(states, batch["answer_lengths"].tolist()), strict=True):
-            size = own.numel() * own.element_size()
-            if row not in self.kept and size <= self.room:
+        numbers, answers = batch["rows"].tolist(), batch["answer_lengths"].tolist()
+        asked = torch.split(batch["question"], batch["question_lengths"].tolist())
+        new = [place for place, number in enumerate(numbers) if number not in self.kept]
+        found = self._read([asked[place].tolist() for place in new], [answers[place] for place in new]) if new else []
+        own = {numbers[place]: states for place, states in zip(new, found, strict=True)}
+        states = torch.cat([(own[n] if n in own else self.kept[n]).to(self.model.device) for n in numbers])
+        for number, value in own.items():
+            size = value.numel() * value.element_size()
+            if size <= self.room:
                 self.room -= size
-                self.kept[row] = own.to("cpu", copy=True)
+                self.kept[number] = value.to("cpu", copy=True)
         return states
+
+    def _read(self, rows: Sequence[Sequence[int]], answers: Sequence[int]) -> Sequence[torch.Tensor]:
+        """Of each row's last positions, as many as its answer has tokens."""
+        width = max(map(len, rows))
+        if self.packed:
+            inputs, starts = together(rows), [0, *itertools.accumulate(map(len, rows))]
+        else:
+            inputs = {"input_ids": padded(rows, width, int(self.tokenizer.pad_token_id or 0))}
+            starts = [width * number for number in range(len(rows))]
+        ends = [start + len(row) for start, row in zip(starts, rows, strict=False)]
+        kept = [place for end, answer in zip(ends, answers, strict=True) for place in range(end - answer, end)]
+        device = self.model.device
+        inputs = {name: value.to(device) for name, value in inputs.items()}
+        return hidden_states(self.model, inputs, torch.tensor(kept, device=device)).split(list(answers))
 
     @torch.no_grad()
     def logits(self, states: torch.Tensor) -> torch.Tensor:

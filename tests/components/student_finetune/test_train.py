@@ -12,7 +12,7 @@ from shared.errors import ComponentError
 from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
 from shared.tasks import load_task
 from student_finetune.align import Aligner, Listed
-from student_finetune.batches import StepBatches
+from student_finetune.batches import PackedBatches, StepBatches
 from student_finetune.callbacks import BestEpoch, Report
 from student_finetune.collate import Collator
 from student_finetune.data import Example
@@ -22,7 +22,7 @@ from student_finetune.losses import ABSENT
 from student_finetune.settings import Hyperparameters
 from student_finetune.signals import LabelProbabilities, ListedTokens, Objective, WholeDistribution
 from student_finetune.students import Student
-from student_finetune.train import DistillationTrainer, train, training_arguments
+from student_finetune.train import Batches, DistillationTrainer, train, training_arguments
 
 TOKENIZER = train_tokenizer(["one two"] * 4, 300)
 PAD, END = int(TOKENIZER.pad_token_id), int(TOKENIZER.eos_token_id)
@@ -49,13 +49,13 @@ class Gradients(TrainerCallback):
         self.found = {name: p.grad.clone() for name, p in model.named_parameters()}
 
 
-def eight_rows() -> list[Example]:
+def eight_rows(second_label: tuple[int, ...] = (21, 22)) -> list[Example]:
     """Answers of 2 to 9 tokens; every second row has label probabilities, of every third some tokens are listed."""
     draw = np.random.default_rng(3)
 
     def row(number: int) -> Example:
         answer = [*draw.integers(20, 60, number + 1).tolist(), END]
-        labels = ((20,), (21, 22)) if number % 2 else ()
+        labels = ((20,), second_label) if number % 2 else ()
         prompt = [7 + number] * (1 + 5 * number % 7)
         listed = np.log(np.full((len(answer), 3), 0.2, np.float32))
         listed[draw.random(len(answer)) < 0.3] = ABSENT
@@ -80,12 +80,14 @@ def objectives() -> dict[str, Objective]:
     }
 
 
-def first_gradient(folder: Path, objective: Objective, accumulation: int) -> dict[str, torch.Tensor]:
+def first_gradient(
+    folder: Path, objective: Objective, rows: list[Example], accumulation: int, kind: type[Batches] = StepBatches
+) -> dict[str, torch.Tensor]:
     """Of the one step over eight rows, cut into `accumulation` batches.  Unclipped: clipping would hide a scale."""
-    learner, gradients, rows = student(), Gradients(), eight_rows()
+    learner, gradients, packed = student(), Gradients(), kind is PackedBatches
     chosen = settings(batch_size=8 // accumulation, gradient_accumulation_steps=accumulation)
-    batches = StepBatches([len(row) for row in rows], chosen.batch_size, accumulation, chosen.seed)
-    arguments = training_arguments(learner, batches, chosen, folder)
+    batches = kind([len(row) for row in rows], chosen.batch_size, accumulation, chosen.seed)
+    arguments = training_arguments(False, batches, chosen, folder)
     arguments.max_grad_norm = 0.0
     DistillationTrainer(
         objective,
@@ -94,21 +96,34 @@ def first_gradient(folder: Path, objective: Objective, accumulation: int) -> dic
         model=learner.model,
         args=arguments,
         train_dataset=rows,
-        data_collator=Collator(PAD),
+        data_collator=Collator(PAD, packed=packed),
         callbacks=[gradients],
     ).train()
     return gradients.found
 
 
+def same(gradients: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert sum(float(gradient.abs().sum()) for gradient in expected.values()) > 0
+    for part, gradient in expected.items():
+        torch.testing.assert_close(gradients[part], gradient, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", objectives())
 def test_the_gradient_does_not_depend_on_accumulation(tmp_path: Path, name: str) -> None:
-    objective = objectives()[name]
-    whole = first_gradient(tmp_path, objective, 1)
-    assert sum(float(gradient.abs().sum()) for gradient in whole.values()) > 0
+    objective, rows = objectives()[name], eight_rows()
+    whole = first_gradient(tmp_path, objective, rows, 1)
     for accumulation in (2, 4, 8):
-        cut = first_gradient(tmp_path, objective, accumulation)
-        for part, gradient in whole.items():
-            torch.testing.assert_close(cut[part], gradient, rtol=1e-4, atol=1e-6)
+        same(first_gradient(tmp_path, objective, rows, accumulation), whole)
+
+
+@pytest.mark.parametrize("name", objectives())
+def test_the_gradient_does_not_depend_on_packing(tmp_path: Path, name: str) -> None:
+    whole = first_gradient(tmp_path, objectives()[name], eight_rows((21,)), 1)
+    packing = objectives()[name]
+    for signal in packing.signals:
+        if isinstance(signal, WholeDistribution):
+            signal.teacher.packed = True
+    same(first_gradient(tmp_path, packing, eight_rows((21,)), 4, PackedBatches), whole)
 
 
 class Scripted:
