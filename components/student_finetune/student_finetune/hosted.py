@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,8 +29,8 @@ KEPT = 1 / 8
 class HostedTeacher:
     """Reads the answers after the question as it was put to the teacher, at the answers' positions only.
 
-    Its layers run once for each row: their hidden states do not change while the student learns, so they are kept (up
-    to `KEPT`), and from the second epoch on only the output layer is computed.
+    Its layers run once for each row: their hidden states do not change while the student learns, so these, or what
+    `digest` makes of them, are kept (up to `KEPT`) for the epochs after the first.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class HostedTeacher:
         self.kept: dict[int, torch.Tensor] = {}
         self.room = KEPT * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / ranks.local_world()
         self.packed = False
+        self.digest: Callable[[torch.Tensor], torch.Tensor] = lambda states: states
 
     @staticmethod
     def load(
@@ -64,23 +65,23 @@ class HostedTeacher:
         return tuple(prompt_ids(self.tokenizer, self.task.teacher_messages(row.prompt, examples)))
 
     @torch.no_grad()
-    def hidden_states(self, batch: Batch) -> torch.Tensor:
-        """At the positions that predict the batch's answer tokens, in their order: [answer tokens, hidden size]."""
+    def tell(self, batch: Batch) -> torch.Tensor:
+        """What `digest` makes of the hidden states that predict the batch's answer tokens: [answer tokens, size]."""
         numbers, answers = batch["rows"].tolist(), batch["answer_lengths"].tolist()
         asked = torch.split(batch["question"], batch["question_lengths"].tolist())
         new = [place for place, number in enumerate(numbers) if number not in self.kept]
-        found = self._read([asked[place].tolist() for place in new], [answers[place] for place in new]) if new else []
-        own = {numbers[place]: states for place, states in zip(new, found, strict=True)}
-        states = torch.cat([(own[n] if n in own else self.kept[n]).to(self.model.device) for n in numbers])
+        lengths = [answers[place] for place in new]
+        states = self.digest(self._read([asked[place].tolist() for place in new], lengths)) if new else None
+        own = dict(zip((numbers[n] for n in new), states.split(lengths), strict=True)) if states is not None else {}
         for number, value in own.items():
             size = value.numel() * value.element_size()
             if size <= self.room:
                 self.room -= size
                 self.kept[number] = value.to("cpu", copy=True)
-        return states
+        return torch.cat([own[n] if n in own else self.kept[n].to(self.model.device) for n in numbers])
 
-    def _read(self, rows: Sequence[Sequence[int]], answers: Sequence[int]) -> Sequence[torch.Tensor]:
-        """Of each row's last positions, as many as its answer has tokens."""
+    def _read(self, rows: Sequence[Sequence[int]], answers: Sequence[int]) -> torch.Tensor:
+        """Hidden states of each row's last positions, as many as its answer has tokens."""
         width = max(map(len, rows))
         if self.packed:
             inputs, starts = together(rows), [0, *itertools.accumulate(map(len, rows))]
@@ -91,12 +92,12 @@ class HostedTeacher:
         kept = [place for end, answer in zip(ends, answers, strict=True) for place in range(end - answer, end)]
         device = self.model.device
         inputs = {name: value.to(device) for name, value in inputs.items()}
-        return hidden_states(self.model, inputs, torch.tensor(kept, device=device)).split(list(answers))
+        return hidden_states(self.model, inputs, torch.tensor(kept, device=device))
 
     @torch.no_grad()
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """[positions, hidden size] -> [positions, vocabulary], float32."""
-        return self.layer(states).float()
+        return self.layer(states.to(self.layer.dtype)).float()
 
 
 def shared_vocabulary(student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase) -> int:

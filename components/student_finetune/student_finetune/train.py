@@ -151,6 +151,8 @@ def train(
         shard(student.model, half)  # onto the GPUs, where there are any
     elif torch.cuda.is_available() and not chosen.quantization:
         student.model.to("cuda")  # type: ignore[arg-type]
+    for signal in objective.signals:
+        signal.meet(student.model)
     history.packed = _packed(student, examples, objective, chosen)
     batches = _batches([len(example) for example in examples], chosen, packed=history.packed)
     model: Any = student.model
