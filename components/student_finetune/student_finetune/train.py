@@ -144,18 +144,11 @@ def train(
     history = read_history(latest) if latest else History()
     best = BestEpoch(validation, history, chosen.patience) if validation else None
     keeper = Keeper(checkpoints, chosen.checkpoint_minutes, history, best) if checkpoints else None
-    half = _is_half(student)
+    half, model = _is_half(student), student.model
     history.precision = "bfloat16" if half else "float32"
-    history.sharded = is_worthwhile(student.model, chosen)
-    if history.sharded:
-        shard(student.model, half)  # onto the GPUs, where there are any
-    elif torch.cuda.is_available() and not chosen.quantization:
-        student.model.to("cuda")  # type: ignore[arg-type]
-    for signal in objective.signals:
-        signal.meet(student.model)
-    history.packed = _packed(student, examples, objective, chosen)
+    history.sharded = _placed(model, chosen, half)
+    history.packed = _made_ready(model, objective, examples, chosen)
     batches = _batches([len(example) for example in examples], chosen, packed=history.packed)
-    model: Any = student.model
     trainer = DistillationTrainer(
         objective,
         Report(history, sum(map(len, examples)), tracker),
@@ -163,9 +156,7 @@ def train(
         model=model,
         args=training_arguments(half, batches, chosen, checkpoints.own if checkpoints else scratch),
         train_dataset=examples,
-        data_collator=Collator(
-            int(student.tokenizer.pad_token_id), next(model.parameters()).dtype, packed=history.packed
-        ),
+        data_collator=Collator(int(student.tokenizer.pad_token_id), model.dtype, packed=history.packed),
         callbacks=[callback for callback in (best, keeper) if callback],  # the checkpoint has the epoch's score in it
     )
     if latest:
@@ -176,12 +167,12 @@ def train(
     with keeper or contextlib.nullcontext():
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     if best:
-        best.restore(student.model)
+        best.restore(model)
     else:
         history.best_epoch = chosen.num_epochs
-    student.model.train(False)
-    if is_sharded(student.model):
-        gather(student.model)
+    model.train(False)
+    if is_sharded(model):
+        gather(model)
     return history
 
 
@@ -191,10 +182,22 @@ def _is_half(student: Student) -> bool:
     return parameters > LARGE and fast_dtype() is torch.bfloat16
 
 
-def _packed(student: Student, examples: Sequence[Example], objective: Objective, chosen: Hyperparameters) -> bool:
-    """Whether rows are packed, by the student and the teachers that read beside it."""
+def _placed(model: Any, chosen: Hyperparameters, half: bool) -> bool:
+    """Whether the model has been cut up among the processes; where there are GPUs, it is on them."""
+    if is_worthwhile(model, chosen):
+        shard(model, half)
+        return True
+    if torch.cuda.is_available() and not chosen.quantization:
+        model.to("cuda")
+    return False
+
+
+def _made_ready(model: Any, objective: Objective, examples: Sequence[Example], chosen: Hyperparameters) -> bool:
+    """Whether the student, and the teachers that read beside it, get packed rows."""
+    for signal in objective.signals:
+        signal.meet(model)
     teachers = [signal.teacher for signal in objective.signals if isinstance(signal, WholeDistribution)]
-    packed = is_packed([student.model, *(teacher.model for teacher in teachers)], examples, chosen)
+    packed = is_packed([model, *(teacher.model for teacher in teachers)], examples, chosen)
     for teacher in teachers:
         teacher.packed = packed
     return packed
