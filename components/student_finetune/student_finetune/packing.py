@@ -45,12 +45,17 @@ def _use_flash(models: Sequence[Any]) -> bool:
     try:
         for model in models:
             model.set_attn_implementation(FLASH)
-    except Exception as error:  # not installed, no such model, no network, another GPU: it is but faster
+    except Exception as error:  # not installed, no network, another GPU: it is but faster
         print(f"without FlashAttention: {str(error).strip().splitlines()[0]}", flush=True)
-        for model, implementation in zip(models, before, strict=True):
-            model.set_attn_implementation(implementation)
-        return False
-    return True
+    if all(map(_is_flash, models)):  # some models refuse by a warning
+        return True
+    for model, implementation in zip(models, before, strict=True):
+        model.set_attn_implementation(implementation)
+    return False
+
+
+def _is_flash(model: Any) -> bool:
+    return "flash" in model.config._attn_implementation  # its name by `kernels` is that of a repository
 
 
 @torch.no_grad()
@@ -72,9 +77,9 @@ def keeps_apart(model: Any) -> bool:
 @contextmanager
 def unpacked(model: Any) -> Iterator[None]:
     """Meanwhile the model takes masks of any kind, which FlashAttention does not."""
-    flash = model.config._attn_implementation == FLASH
-    if flash:
+    before = model.config._attn_implementation
+    if _is_flash(model):
         model.set_attn_implementation("sdpa")
     yield
-    if flash:
-        model.set_attn_implementation(FLASH)
+    if model.config._attn_implementation != before:
+        model.set_attn_implementation(before)
