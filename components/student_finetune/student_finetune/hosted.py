@@ -70,9 +70,11 @@ class HostedTeacher:
         numbers, answers = batch["rows"].tolist(), batch["answer_lengths"].tolist()
         asked = torch.split(batch["question"], batch["question_lengths"].tolist())
         new = [place for place, number in enumerate(numbers) if number not in self.kept]
-        lengths = [answers[place] for place in new]
-        states = self.digest(self._read([asked[place].tolist() for place in new], lengths)) if new else None
-        own = dict(zip((numbers[n] for n in new), states.split(lengths), strict=True)) if states is not None else {}
+        own: dict[int, torch.Tensor] = {}
+        if new:
+            lengths = [answers[place] for place in new]
+            states = self.digest(self._read([asked[place].tolist() for place in new], lengths))
+            own = dict(zip((numbers[place] for place in new), torch.split(states, lengths), strict=True))
         for number, value in own.items():
             size = value.numel() * value.element_size()
             if size <= self.room:

@@ -55,11 +55,11 @@ class Summary:
         """The teacher's hidden states [tokens, its hidden size] as (Wᵀp, the rest) [tokens, hidden size + 1]."""
         found, temperature = [], self.temperature
         with torch.autocast(states.device.type, enabled=False):  # p would lose what its tail weighs
-            for piece in states.split(piece_of(states.device, len(self.weight))):
+            for piece in torch.split(states, piece_of(states.device, len(self.weight))):
                 logprobs = (logits(piece)[:, : len(self.weight)] / temperature).log_softmax(-1)
                 p = logprobs.exp()
                 rest = temperature**2 * (p * logprobs).sum(-1) - temperature * p @ self.bias
-                parts = zip(p.split(ROWS, 1), self.weight.split(ROWS), strict=True)
+                parts = zip(torch.split(p, ROWS, 1), torch.split(self.weight, ROWS), strict=True)
                 mean = self.scale * torch.stack([part @ rows.float() for part, rows in parts]).sum(0)
                 found.append(torch.cat([mean, rest[:, None]], 1))
         return torch.cat(found)
