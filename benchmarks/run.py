@@ -104,7 +104,7 @@ def methods_speed_section() -> str:
     memory = ", ".join(f"{name}: {megabytes:,} MB" for name, megabytes in found["peak_memory_mb"].items())
     return (
         "## The methods' cost\n\nCPU time of one thread, median step, on the same rows. The hosted teacher is as large "
-        "as the student: its layers run in the first epoch, their hidden states are kept for the others.\n\n"
+        "as the student: its layers run in the first epoch, what they gave is kept for the others.\n\n"
         + "\n".join(rows)
         + f"\n\nGrowth of the peak memory by a step on 2,048 answer tokens, vocabulary 49,152: {memory}."
     )
