@@ -46,7 +46,8 @@ def _use_flash(models: Sequence[Any]) -> bool:
         for model in models:
             model.set_attn_implementation(FLASH)
     except Exception as error:  # not installed, no network, another GPU: it is but faster
-        print(f"without FlashAttention: {str(error).strip().splitlines()[0]}", flush=True)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        print(f"without FlashAttention: {reason}", flush=True)
     if all(map(_is_flash, models)):  # some models refuse by a warning
         return True
     for model, implementation in zip(models, before, strict=True):

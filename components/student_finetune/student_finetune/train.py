@@ -197,7 +197,8 @@ def _made_ready(model: Any, objective: Objective, examples: Sequence[Example], c
     for signal in objective.signals:
         signal.meet(model)
     teachers = [signal.teacher for signal in objective.signals if isinstance(signal, WholeDistribution)]
-    packed = is_packed([model, *(teacher.model for teacher in teachers)], examples, chosen)
+    # all processes must lay out the same batches
+    packed = not ranks.any_of(not is_packed([model, *(teacher.model for teacher in teachers)], examples, chosen))
     for teacher in teachers:
         teacher.packed = packed
     return packed
