@@ -54,7 +54,7 @@ def finish(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
     """(exit code, what it printed) of each; what it complained of is shown when a test fails."""
     found = []
     for process in processes:
-        printed, complaints = process.communicate(timeout=120)
+        printed, complaints = process.communicate(timeout=300)
         print(complaints[-2000:])
         found.append((process.returncode, printed))
     return found
