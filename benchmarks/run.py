@@ -21,8 +21,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 SECTIONS = (
-    "demo", "methods", "methods_speed", "training", "generative", "prepare_data", "teacher_client", "hosted_teacher",
-    "evaluation", "cloud_submit",
+    "demo", "methods", "methods_speed", "training", "training_gpu", "generative", "prepare_data", "teacher_client",
+    "hosted_teacher", "evaluation", "cloud_submit",
 )  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def methods_speed_section() -> str:
     memory = ", ".join(f"{name}: {megabytes:,} MB" for name, megabytes in found["peak_memory_mb"].items())
     return (
         "## The methods' cost\n\nCPU time of one thread, median step, on the same rows. The hosted teacher is as large "
-        "as the student: its layers run in the first epoch, their hidden states are kept for the others.\n\n"
+        "as the student: its layers run in the first epoch, what they gave is kept for the others.\n\n"
         + "\n".join(rows)
         + f"\n\nGrowth of the peak memory by a step on 2,048 answer tokens, vocabulary 49,152: {memory}."
     )
@@ -192,6 +192,24 @@ def training_section() -> str:
         "## Training\n\nTokens of prompts and answers a second of the processor, padding not counted, over a whole "
         f"`train()` in {found['dtype']} with {found['threads']} threads at a load of {found['load']}. Rows of 20 to "
         "256 tokens, a quarter of them the answer; batches of 8.\n\n" + "\n".join(rows)
+    )
+
+
+def training_gpu_section() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "## Training on a GPU\n\nNot measured, for want of a GPU: `python benchmarks/training_gpu.py`."
+    found = answer("benchmarks/training_gpu.py")
+    rows = ["| weights | way | tokens/s | peak memory | MFU | attention |", "|---|---|---|---|---|---|"]
+    for tuning in ("lora", "full"):
+        for way, one in found[tuning].items():
+            shown = "{tokens_per_s:,} | {peak_gb} GB | {mfu} | {attention}" if "mfu" in one else "{failed} | | |"
+            rows.append(f"| {tuning} | {way} | {shown.format(**one)} |")
+    return (
+        f"## Training on a GPU\n\nA student of the shape of Llama 3.2 {found['size'].upper()} on one "
+        f"{found['device']}, bfloat16, {found['rows']} rows of 64 to 2,048 tokens, a quarter of them the answer; "
+        "batches of 4, four a step.\n\n" + "\n".join(rows)
     )
 
 

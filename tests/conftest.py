@@ -13,6 +13,7 @@ settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("calm")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is a worker a core; threads of small models wait for each other
 
 # in the background (`nohup`, `&`) these may be ignored, and every program that a test starts would inherit that
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

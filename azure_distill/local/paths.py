@@ -3,6 +3,7 @@
 HOME/runs/RUN/run.json, plan.json, STEP/{step.json, std_log.txt, work/, OUTPUT…/}
 HOME/cache/{KEY.json, locks/, steps/, hashes/}
 HOME/models/NAME/VERSION/{model.json, model/}
+HOME/mlruns/   MLflow's records of the steps, where MLflow is installed
 HOME/OUTPUT    a kept output, shared by all runs
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 from azure_distill.errors import ConfigurationError
 
 VARIABLE = "AZURE_DISTILL_HOME"
-RESERVED_KEPT = frozenset({"runs", "cache", "models", "bin"})
+RESERVED_KEPT = frozenset({"runs", "cache", "models", "bin", "mlruns"})
 RESERVED_OUTPUTS = frozenset({"work"})
 
 
@@ -134,6 +135,11 @@ class Home:
     def bin(self) -> Path:
         """Holds `python` where the interpreter's own folder has none."""
         return self.root / "bin"
+
+    @property
+    def mlruns(self) -> Path:
+        """MLflow's records of the steps; made by the first that writes one."""
+        return self.root / "mlruns"
 
     def kept(self, output: str) -> Path:
         """The folder of an output that outlives its runs."""

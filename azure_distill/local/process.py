@@ -39,7 +39,9 @@ def environment(
     }
     path = f"{python_folder(home)}{os.pathsep}{passed.get('PATH', os.defpath)}"
     fixed = {"PATH": path, "PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    return {**passed, **fixed, **extra, **paths}
+    # as Azure ML tells its steps the workspace's own
+    tracking = {"MLFLOW_TRACKING_URI": home.mlruns.as_uri()}
+    return {**tracking, **passed, **fixed, **extra, **paths}
 
 
 def python_folder(home: Home) -> Path:

@@ -98,6 +98,7 @@ class Hyperparameters(Part):
     keep_layers: int | None = Field(None, ge=1)
     checkpoint_minutes: float | None = Field(None, ge=0)
     sharding: Literal["none", "full"] | None = None
+    packing: bool | None = None
 
 
 class TeacherModel(Part):

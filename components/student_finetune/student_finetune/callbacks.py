@@ -19,6 +19,7 @@ from shared.tracking import Tracker
 from student_finetune import ranks
 from student_finetune.checkpoints import Checkpoints
 from student_finetune.history import History
+from student_finetune.packing import unpacked
 from student_finetune.state import trained
 from student_finetune.validation import Validation
 
@@ -86,7 +87,8 @@ class BestEpoch(TrainerCallback):
     ) -> None:
         epoch, name, history = round(float(state.epoch or 0)), self.validation.metric, self.history
         model.eval()
-        score = ranks.from_main(self.validation.score(model))
+        with unpacked(model):
+            score = ranks.from_main(self.validation.score(model))
         history.validation.append({"epoch": epoch, name: round(score, 6)})
         print(f"epoch {epoch}: validation {name} {score:.4f}", flush=True)
         signed = self.validation.sign * score

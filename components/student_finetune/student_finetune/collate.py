@@ -2,9 +2,11 @@
 
 A row of a batch is its prompt, followed by *branches*: the answer, then each candidate.  A branch sees the prompt and
 itself only and counts positions on from the prompt, so one pass gives the log probabilities of all of them.  The last
-token of a branch predicts nothing and is not fed.  Rows are padded on the right, where causal attention never looks.
+token of a branch predicts nothing and is not fed.  Rows are padded on the right, where causal attention never looks;
+packed, they stand one after the other in a single row, each counting its positions from 0, which tells them apart.
 
-    kept              [P]     flat positions (row * width + column) whose logits are needed, the answers' first
+    input_ids         [rows, width], or [1, all tokens] packed
+    kept              [P]     flat positions in it whose logits are needed, the answers' first
     asked_at          [Q]     index into `kept` of each token whose log probability is needed, ascending
     asked_tokens      [Q]     and the token
     answer_tokens     [A]     the answer tokens, the end of turn among them; position i of `kept` predicts the i-th
@@ -21,12 +23,13 @@ token of a branch predicts nothing and is not fed.  Rows are padded on the right
 and, where a hosted teacher is to be read,
 
     rows              [rows]  the examples' numbers
-    asked_ids         [rows, teacher's width]  its own question and the answer without the end of turn
-    asked_kept        [A]     flat positions in it that predict the answer tokens
+    question          [sum]   its own question and the answer without the end of turn, row after row
+    question_lengths  [rows]  how many of these tokens are each row's
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,10 +63,10 @@ class _Row:
 
 
 class Collator:
-    """Lays out examples as in the module's docstring."""
+    """Lays out examples as in the module's docstring; packed ones must have candidates of one token only."""
 
-    def __init__(self, pad_id: int, dtype: torch.dtype = torch.float32) -> None:
-        self.pad_id, self.dtype = pad_id, dtype
+    def __init__(self, pad_id: int, dtype: torch.dtype = torch.float32, *, packed: bool = False) -> None:
+        self.pad_id, self.dtype, self.packed = pad_id, dtype, packed
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         rows = [_Row(list(example.prompt)) for example in examples]
@@ -72,27 +75,21 @@ class Collator:
             [row.append(number, ids) for number, ids in enumerate(example.candidates, 2)]
             for row, example in zip(rows, examples, strict=True)
         ]
-        width = max(len(row.tokens) for row in rows)
-        batch = {"input_ids": _padded([row.tokens for row in rows], width, self.pad_id)}
-        if any(max(row.branch) > 1 for row in rows):
-            batch["position_ids"] = _padded([row.position for row in rows], width, 0)
-            batch["attention_mask"] = self._tree(_padded([row.branch for row in rows], width, -1))
-        batch |= _targets(examples, answers, candidates, width)
-        return batch | (self._questions(examples) if any(example.asked for example in examples) else {})
+        batch, starts = self._laid_out(rows)
+        batch |= _targets(examples, answers, candidates, starts)
+        return batch | (_questions(examples) if any(example.asked for example in examples) else {})
 
-    def _questions(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-        rows = [[*example.asked, *example.answer[:-1]] for example in examples]
-        width = max(map(len, rows))
-        kept = [
-            row * width + len(tokens) - back
-            for row, (tokens, example) in enumerate(zip(rows, examples, strict=True))
-            for back in range(len(example.answer), 0, -1)
-        ]
-        return {
-            "rows": torch.tensor([example.number for example in examples]),
-            "asked_ids": _padded(rows, width, self.pad_id),
-            "asked_kept": torch.tensor(kept),
-        }
+    def _laid_out(self, rows: Sequence[_Row]) -> tuple[dict[str, torch.Tensor], list[int]]:
+        """What the layers are fed, and the flat position at which each row begins."""
+        lengths = [len(row.tokens) for row in rows]
+        if self.packed:
+            return together([row.tokens for row in rows]), [0, *itertools.accumulate(lengths[:-1])]
+        width = max(lengths)
+        batch = {"input_ids": padded([row.tokens for row in rows], width, self.pad_id)}
+        if any(max(row.branch) > 1 for row in rows):
+            batch["position_ids"] = padded([row.position for row in rows], width, 0)
+            batch["attention_mask"] = self._tree(padded([row.branch for row in rows], width, -1))
+        return batch, [width * number for number in range(len(rows))]
 
     def _tree(self, branch: torch.Tensor) -> torch.Tensor:
         """Additive mask [rows, 1, width, width]: a token sees what comes before it in the prompt or in its branch."""
@@ -127,12 +124,12 @@ def _targets(
     examples: Sequence[Example],
     answers: Sequence[Sequence[int]],
     candidates: Sequence[Sequence[Sequence[int]]],
-    width: int,
+    starts: Sequence[int],
 ) -> dict[str, torch.Tensor]:
     kept: dict[int, int] = {}
 
     def keep(row: int, columns: Sequence[int]) -> list[int]:
-        return [kept.setdefault(row * width + column, len(kept)) for column in columns]
+        return [kept.setdefault(starts[row] + column, len(kept)) for column in columns]
 
     asked = _Asked()
     lengths = [len(example.answer) for example in examples]
@@ -202,5 +199,23 @@ def _listed(examples: Sequence[Example], asked: _Asked) -> tuple[dict[str, torch
     return {"answer_listed": taught, "listed": logprobs}, present, asked.add(at, ids[present])
 
 
-def _padded(rows: Sequence[Sequence[int]], width: int, pad: int) -> torch.Tensor:
+def _questions(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+    rows = [[*example.asked, *example.answer[:-1]] for example in examples]
+    return {
+        "rows": torch.tensor([example.number for example in examples]),
+        "question": torch.tensor([token for row in rows for token in row]),
+        "question_lengths": torch.tensor([len(row) for row in rows]),
+    }
+
+
+def padded(rows: Sequence[Sequence[int]], width: int, pad: int) -> torch.Tensor:
+    """[rows, width], filled up on the right."""
     return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
+
+
+def together(rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+    """One row of all, each counting its positions from 0: `input_ids` and `position_ids` [1, tokens]."""
+    return {
+        "input_ids": torch.tensor([[token for row in rows for token in row]]),
+        "position_ids": torch.tensor([[place for row in rows for place in range(len(row))]]),
+    }

@@ -11,7 +11,8 @@ class History:
 
     `loss` has a mean for about every hundredth of the run; `open_loss` and `open_steps` are of the mean in the making.
     `stale` counts the epochs since the best one, `resumed_at` the steps at which the run went on from a checkpoint.
-    `precision` is what products are computed in, `sharded` whether the processes share one copy of the student.
+    `precision` is what products are computed in, `sharded` whether the processes share one copy of the student,
+    `packed` whether the rows of a batch are one sequence.
     """
 
     steps: int = 0
@@ -28,6 +29,7 @@ class History:
     resumed_at: list[int] = field(default_factory=list)
     precision: str = "float32"
     sharded: bool = False
+    packed: bool = False
 
     def add_loss(self, loss: float, every: int) -> bool:
         """Count a step's loss; true when that completed the mean over `every` steps."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import os
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,20 +15,22 @@ from shared.examples import shown
 from shared.rows import Row
 from shared.tasks import Task
 from shared.weights import load_model, load_tokenizer
+from student_finetune import ranks
+from student_finetune.collate import padded, together
 from student_finetune.reading import Batch, OutputLayer, hidden_states
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-KEPT = 2**30
-"""Bytes of hidden states that are kept from the first epoch for the others."""
+KEPT = 1 / 8
+"""Share of the machine's memory that hidden states may take, which are kept from the first epoch for the others."""
 
 
 class HostedTeacher:
     """Reads the answers after the question as it was put to the teacher, at the answers' positions only.
 
-    Its layers run once for each row: their hidden states do not change while the student learns, so they are kept (up
-    to `KEPT` bytes), and from the second epoch on only the output layer is computed.
+    Its layers run once for each row: their hidden states do not change while the student learns, so these, or what
+    `digest` makes of them, are kept (up to `KEPT`) for the epochs after the first.
     """
 
     def __init__(
@@ -43,7 +47,9 @@ class HostedTeacher:
         self.shared = shared_vocabulary(student, tokenizer)
         self.layer = OutputLayer(model)
         self.kept: dict[int, torch.Tensor] = {}
-        self.room = KEPT
+        self.room = KEPT * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / ranks.local_world()
+        self.packed = False
+        self.digest: Callable[[torch.Tensor], torch.Tensor] = lambda states: states
 
     @staticmethod
     def load(
@@ -59,23 +65,41 @@ class HostedTeacher:
         return tuple(prompt_ids(self.tokenizer, self.task.teacher_messages(row.prompt, examples)))
 
     @torch.no_grad()
-    def hidden_states(self, batch: Batch) -> torch.Tensor:
-        """At the positions that predict the batch's answer tokens, in their order: [answer tokens, hidden size]."""
-        rows = batch["rows"].tolist()
-        if all(row in self.kept for row in rows):
-            return torch.cat([self.kept[row] for row in rows]).to(self.model.device)
-        states = hidden_states(self.model, {"input_ids": batch["asked_ids"]}, batch["asked_kept"])
-        for row, own in zip(rows, torch.split(states, batch["answer_lengths"].tolist()), strict=True):
-            size = own.numel() * own.element_size()
-            if row not in self.kept and size <= self.room:
+    def tell(self, batch: Batch) -> torch.Tensor:
+        """What `digest` makes of the hidden states that predict the batch's answer tokens: [answer tokens, size]."""
+        numbers, answers = batch["rows"].tolist(), batch["answer_lengths"].tolist()
+        asked = torch.split(batch["question"], batch["question_lengths"].tolist())
+        new = [place for place, number in enumerate(numbers) if number not in self.kept]
+        own: dict[int, torch.Tensor] = {}
+        if new:
+            lengths = [answers[place] for place in new]
+            states = self.digest(self._read([asked[place].tolist() for place in new], lengths))
+            own = dict(zip((numbers[place] for place in new), torch.split(states, lengths), strict=True))
+        for number, value in own.items():
+            size = value.numel() * value.element_size()
+            if size <= self.room:
                 self.room -= size
-                self.kept[row] = own.to("cpu", copy=True)
-        return states
+                self.kept[number] = value.to("cpu", copy=True)
+        return torch.cat([own[n] if n in own else self.kept[n].to(self.model.device) for n in numbers])
+
+    def _read(self, rows: Sequence[Sequence[int]], answers: Sequence[int]) -> torch.Tensor:
+        """Hidden states of each row's last positions, as many as its answer has tokens."""
+        width = max(map(len, rows))
+        if self.packed:
+            inputs, starts = together(rows), [0, *itertools.accumulate(map(len, rows))]
+        else:
+            inputs = {"input_ids": padded(rows, width, int(self.tokenizer.pad_token_id or 0))}
+            starts = [width * number for number in range(len(rows))]
+        ends = [start + len(row) for start, row in zip(starts, rows, strict=False)]
+        kept = [place for end, answer in zip(ends, answers, strict=True) for place in range(end - answer, end)]
+        device = self.model.device
+        inputs = {name: value.to(device) for name, value in inputs.items()}
+        return hidden_states(self.model, inputs, torch.tensor(kept, device=device))
 
     @torch.no_grad()
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """[positions, hidden size] -> [positions, vocabulary], float32."""
-        return self.layer(states).float()
+        return self.layer(states.to(self.layer.dtype)).float()
 
 
 def shared_vocabulary(student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase) -> int:

@@ -29,6 +29,11 @@ def world() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
+def local_world() -> int:
+    """How many of the processes are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", world()))
+
+
 def is_main() -> bool:
     return rank() == 0
 

@@ -23,8 +23,9 @@ PIECE = {"cpu": 2**23, "cuda": 2**26}
 """Logits held at a time.  On a CPU 32 MiB, 170 positions of SmolLM2, are as fast as all at once; a GPU wants more."""
 
 Batch = Mapping[str, torch.Tensor]
-Probe = Callable[[torch.Tensor, slice], torch.Tensor]
-"""Something that takes all logits of a position: ([positions, vocabulary], which positions) -> [positions of them]."""
+Probe = Callable[[torch.Tensor, torch.Tensor, slice], torch.Tensor]
+"""Something that takes all logits of a position: ([positions, vocabulary], the hidden states [positions, size] that
+they are of, which positions) -> [positions of them]."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ def read(model: Any, batch: Batch, probes: Mapping[str, Probe] | None = None, pi
 
     def part(states: torch.Tensor, where: slice, at: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
         logits = output_layer(states).float()
-        return (token_logprobs(logits, at, tokens), *(probe(logits, where) for probe in probes.values()))
+        return (token_logprobs(logits, at, tokens), *(probe(logits, states, where) for probe in probes.values()))
 
     found = []
-    size = max(1, (piece or PIECE.get(hidden.device.type, 2**23)) // output_layer.width)
+    size = piece_of(hidden.device, output_layer.width, piece)
     for start in range(0, len(hidden), size):
         where = slice(start, min(start + size, len(hidden)))
         first, last = torch.searchsorted(batch["asked_at"], torch.tensor([where.start, where.stop]).to(hidden.device))
@@ -57,6 +58,11 @@ def read(model: Any, batch: Batch, probes: Mapping[str, Probe] | None = None, pi
         )
     logprobs, *probed = (torch.cat(parts) for parts in zip(*found, strict=True))
     return Reading(logprobs, dict(zip(probes, probed, strict=True)))
+
+
+def piece_of(device: torch.device, vocabulary: int, logits: int = 0) -> int:
+    """How many positions make a piece."""
+    return max(1, (logits or PIECE.get(device.type, PIECE["cpu"])) // vocabulary)
 
 
 def hidden_states(model: Any, inputs: Batch, kept: torch.Tensor) -> torch.Tensor:
@@ -85,7 +91,8 @@ class OutputLayer:
 
     def __init__(self, model: Any) -> None:
         self.model = bare(model)
-        self.width = int(self.model.get_output_embeddings().weight.shape[0])
+        weight = self.model.get_output_embeddings().weight
+        self.width, self.dtype = int(weight.shape[0]), weight.dtype
 
     def __call__(self, states: torch.Tensor) -> torch.Tensor:
         """[positions, hidden size] -> [positions, vocabulary]."""

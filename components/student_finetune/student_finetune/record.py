@@ -66,6 +66,7 @@ def write_record(
             "precision": history.precision,
             "processes": ranks.world(),
             "sharded": history.sharded,
+            "packed": history.packed,
             "resumed_at": history.resumed_at,
             "versions": versions(),
         },

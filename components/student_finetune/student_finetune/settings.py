@@ -57,7 +57,8 @@ class Hyperparameters:
     `sharding` `full` cuts the weights up among the processes (FSDP) and `none` gives each a copy (DDP); null decides by
     size.  `quantization` `4bit` keeps frozen weights in four bits (QLoRA).  `target_modules` are the linear maps that
     get LoRA weights, null all; `keep_adapter` also saves these apart.  `keep_layers` cuts so many layers, evenly
-    spaced, out of the pretrained model before it is trained.
+    spaced, out of the pretrained model before it is trained.  `packing` feeds the rows of a batch as one sequence; null
+    does so where attention gains by it (see `packing`).
     """
 
     learning_rate: float
@@ -78,6 +79,7 @@ class Hyperparameters:
     target_modules: list[str] | None = None
     keep_adapter: bool = False
     keep_layers: int | None = None
+    packing: bool | None = None
 
 
 SCRATCH = Hyperparameters(learning_rate=2e-3, batch_size=16, num_epochs=12, weight_decay=0.05)
@@ -123,10 +125,14 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Flag:
-    """True or false."""
+    """True or false, or null where the program may decide."""
+
+    optional: bool = False
 
     def problem(self, value: object) -> str | None:
-        return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
+        if isinstance(value, bool) or (value is None and self.optional):
+            return None
+        return f"must be true{', false or null' if self.optional else ' or false'}, not {value!r}"
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,7 @@ HYPERPARAMETERS: Allowed = {
     "target_modules": Names(),
     "keep_adapter": Flag(),
     "keep_layers": Bounds(int, 1, optional=True),
+    "packing": Flag(optional=True),
 }
 DISTILLATION: Allowed = {
     "temperature": Bounds(float, 0, 100, above=True),

@@ -15,9 +15,10 @@ import torch
 
 from shared.rows import Row
 from student_finetune.data import Example
-from student_finetune.losses import DIVERGENCES, answer_nll, candidate_logprobs, label_kl, tail_kl
+from student_finetune.losses import DIVERGENCES, answer_nll, candidate_logprobs, forward_kl, label_kl, tail_kl
 from student_finetune.reading import Batch, Probe, Reading, read
 from student_finetune.settings import Distillation
+from student_finetune.summary import Summary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,6 +36,9 @@ class Signal(Protocol):
 
     def encode(self, row: Row, example: Example) -> Example:
         """The example with what the teacher says of it."""
+
+    def meet(self, student: Any) -> None:
+        """Get ready for the student, once, before its training."""
 
     def taught(self, batch: Batch) -> torch.Tensor:
         """Which answer tokens it teaches: bool [answer tokens].  The others are learnt from the text instead."""
@@ -71,6 +75,9 @@ class LabelProbabilities:
             self._ids[labels] = tuple(tuple(ids) for ids in label_ids(self.tokenizer, labels))
         return self._ids[labels]
 
+    def meet(self, student: Any) -> None:
+        pass
+
     def taught(self, batch: Batch) -> torch.Tensor:
         return batch["answer_labelled"]
 
@@ -98,6 +105,9 @@ class ListedTokens:
     def encode(self, row: Row, example: Example) -> Example:
         return replace(example, listed=self.aligner.align(row.answer or "", example.answer, row.token_logprobs or ()))
 
+    def meet(self, student: Any) -> None:
+        pass
+
     def taught(self, batch: Batch) -> torch.Tensor:
         return batch["answer_listed"]
 
@@ -123,6 +133,7 @@ class WholeDistribution:
     def __init__(self, teacher: HostedTeacher, divergence: str, temperature: float) -> None:
         self.teacher, self.temperature = teacher, temperature
         self.divergence = DIVERGENCES[divergence]
+        self.summary: Summary | None = None
 
     def encode(self, row: Row, example: Example) -> Example:
         return replace(example, asked=self.teacher.question(row))
@@ -133,13 +144,22 @@ class WholeDistribution:
     def items(self, batch: Batch) -> int:
         return len(batch["answer_tokens"])
 
-    def probe(self, batch: Batch) -> Probe | None:
-        states = self.teacher.hidden_states(batch)
+    def meet(self, student: Any) -> None:
+        """Have the teacher sum up what it says once for this student, where that can be: see `summary`."""
+        if self.divergence is forward_kl:
+            self.summary = summary = Summary.of(student, self.teacher.shared, self.temperature)
+            if summary:
+                self.teacher.digest = lambda states: summary.of_teacher(states, self.teacher.logits)
 
-        def differ(logits: torch.Tensor, where: slice) -> torch.Tensor:
-            own = self.teacher.logits(states[where])  # positions beyond the answers' are the candidates', not taught
-            shared = self.teacher.shared
-            return self.divergence(logits[: len(own), :shared], own[:, :shared], self.temperature)
+    def probe(self, batch: Batch) -> Probe | None:
+        told, shared, summary = self.teacher.tell(batch), self.teacher.shared, self.summary
+
+        def differ(logits: torch.Tensor, states: torch.Tensor, where: slice) -> torch.Tensor:
+            own = told[where]  # positions beyond the answers' are the candidates', not taught
+            logits, states = logits[: len(own)], states[: len(own)]
+            if summary:
+                return summary.difference(logits, states, own)
+            return self.divergence(logits[:, :shared], self.teacher.logits(own)[:, :shared], self.temperature)
 
         return differ
 

@@ -95,7 +95,7 @@ def _prepared(model: Any, chosen: Hyperparameters) -> Any:
     if chosen.quantization:
         from peft import prepare_model_for_kbit_training
 
-        model = prepare_model_for_kbit_training(model)
+        model = prepare_model_for_kbit_training(model, gradient_checkpointing_kwargs={"use_reentrant": False})
     layers = list(model.get_decoder().layers)
     trained = range(max(0, len(layers) - (chosen.trained_layers or len(layers))), len(layers))
     if chosen.lora_rank:

@@ -18,18 +18,21 @@ from shared.errors import ComponentError
 from shared.tracking import Tracker
 from shared.weights import fast_dtype
 from student_finetune import ranks
-from student_finetune.batches import StepBatches
+from student_finetune.batches import PackedBatches, StepBatches
 from student_finetune.callbacks import BestEpoch, Keeper, Report
 from student_finetune.checkpoints import Checkpoints, read_history
 from student_finetune.collate import Collator
 from student_finetune.data import Example
 from student_finetune.history import History
+from student_finetune.packing import is_packed
 from student_finetune.settings import Hyperparameters
 from student_finetune.sharding import gather, is_sharded, is_worthwhile, shard
-from student_finetune.signals import Objective
+from student_finetune.signals import Objective, WholeDistribution
 from student_finetune.state import load_optimizer, load_random, load_weights, save_state
 from student_finetune.students import LARGE, Student
 from student_finetune.validation import Validation
+
+Batches = StepBatches | PackedBatches
 
 FILLER = "filler"
 """Marks a batch that keeps a process in step with the others and teaches nothing."""
@@ -51,11 +54,11 @@ class DistillationTrainer(Trainer):
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, objective: Objective, report: Report, batches: StepBatches, **options: Any) -> None:
+    def __init__(self, objective: Objective, report: Report, batches: Batches, **options: Any) -> None:
         super().__init__(**options)
         self.objective: Objective = objective
         self.report: Report = report
-        self.batches: StepBatches = batches
+        self.batches: Batches = batches
         self.add_callback(report)
         self.remove_callback(PrinterCallback)
         if is_sharded(self.model):  # accelerate would wrap it for data parallelism, and shards on GPUs only
@@ -141,22 +144,19 @@ def train(
     history = read_history(latest) if latest else History()
     best = BestEpoch(validation, history, chosen.patience) if validation else None
     keeper = Keeper(checkpoints, chosen.checkpoint_minutes, history, best) if checkpoints else None
-    lengths = [len(example) for example in examples]
-    accumulation = chosen.gradient_accumulation_steps
-    batches = StepBatches(lengths, chosen.batch_size, accumulation, chosen.seed, ranks.rank(), ranks.world())
-    arguments = training_arguments(student, batches, chosen, checkpoints.own if checkpoints else scratch)
-    history.precision = "bfloat16" if arguments.bf16 else "float32"
-    history.sharded = is_worthwhile(student.model, chosen)
-    if history.sharded:
-        shard(student.model, arguments.bf16)  # onto the GPUs, where there are any
+    half, model = _is_half(student), student.model
+    history.precision = "bfloat16" if half else "float32"
+    history.sharded = _placed(model, chosen, half)
+    history.packed = _made_ready(model, objective, examples, chosen)
+    batches = _batches([len(example) for example in examples], chosen, packed=history.packed)
     trainer = DistillationTrainer(
         objective,
-        Report(history, sum(lengths), tracker),
+        Report(history, sum(map(len, examples)), tracker),
         batches,
-        model=student.model,
-        args=arguments,
+        model=model,
+        args=training_arguments(half, batches, chosen, checkpoints.own if checkpoints else scratch),
         train_dataset=examples,
-        data_collator=Collator(int(student.tokenizer.pad_token_id), next(student.model.parameters()).dtype),
+        data_collator=Collator(int(student.tokenizer.pad_token_id), model.dtype, packed=history.packed),
         callbacks=[callback for callback in (best, keeper) if callback],  # the checkpoint has the epoch's score in it
     )
     if latest:
@@ -167,19 +167,50 @@ def train(
     with keeper or contextlib.nullcontext():
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     if best:
-        best.restore(student.model)
+        best.restore(model)
     else:
         history.best_epoch = chosen.num_epochs
-    student.model.train(False)
-    if is_sharded(student.model):
-        gather(student.model)
+    model.train(False)
+    if is_sharded(model):
+        gather(model)
     return history
 
 
-def training_arguments(
-    student: Student, batches: StepBatches, chosen: Hyperparameters, folder: Path
-) -> TrainingArguments:
+def _is_half(student: Student) -> bool:
+    """Whether products are computed in bfloat16."""
     parameters = sum(parameter.numel() for parameter in student.model.parameters())
+    return parameters > LARGE and fast_dtype() is torch.bfloat16
+
+
+def _placed(model: Any, chosen: Hyperparameters, half: bool) -> bool:
+    """Whether the model has been cut up among the processes; where there are GPUs, it is on them."""
+    if is_worthwhile(model, chosen):
+        shard(model, half)
+        return True
+    if torch.cuda.is_available() and not chosen.quantization:
+        model.to("cuda")
+    return False
+
+
+def _made_ready(model: Any, objective: Objective, examples: Sequence[Example], chosen: Hyperparameters) -> bool:
+    """Whether the student, and the teachers that read beside it, get packed rows."""
+    for signal in objective.signals:
+        signal.meet(model)
+    teachers = [signal.teacher for signal in objective.signals if isinstance(signal, WholeDistribution)]
+    # all processes must lay out the same batches
+    packed = not ranks.any_of(not is_packed([model, *(teacher.model for teacher in teachers)], examples, chosen))
+    for teacher in teachers:
+        teacher.packed = packed
+    return packed
+
+
+def _batches(lengths: Sequence[int], chosen: Hyperparameters, *, packed: bool) -> Batches:
+    kind = PackedBatches if packed else StepBatches
+    accumulation = chosen.gradient_accumulation_steps
+    return kind(lengths, chosen.batch_size, accumulation, chosen.seed, ranks.rank(), ranks.world())
+
+
+def training_arguments(half: bool, batches: Batches, chosen: Hyperparameters, folder: Path) -> TrainingArguments:
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=chosen.batch_size,
@@ -192,7 +223,7 @@ def training_arguments(
         max_grad_norm=1.0,
         optim="adamw_torch_fused",
         seed=chosen.seed,
-        bf16=parameters > LARGE and fast_dtype() is torch.bfloat16,
+        bf16=half,
         use_cpu=not torch.cuda.is_available(),
         logging_strategy="no",
         logging_nan_inf_filter=False,

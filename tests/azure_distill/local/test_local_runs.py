@@ -258,3 +258,12 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_home_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_DISTILL_HOME", str(tmp_path / "state"))
     assert LocalBackend().home.root == tmp_path / "state"
+
+
+def test_mlflows_records_lie_in_the_home_unless_told_otherwise(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    step = bench.step("one", "echo $MLFLOW_TRACKING_URI > '${{outputs.out}}/address'")
+    for wanted in ((bench.home / "mlruns").as_uri(), "http://tracking"):
+        run = bench.run(step, force=("one",))
+        assert Path(run.outputs["one"]["out"], "address").read_text().strip() == wanted
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking")

@@ -43,6 +43,14 @@ def left(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
+def with_dropout(folder: Path, copy: Path) -> Path:
+    """A model whose training draws random numbers in each step."""
+    shutil.copytree(folder, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"attention_dropout": 0.3}))
+    return copy
+
+
 @pytest.fixture
 def power_cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Lets the current fail in the forward pass of a step."""
@@ -63,13 +71,15 @@ def power_cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @pytest.mark.parametrize(
     ("student", "step"),
-    [("scratch", 2), ("scratch", 6), ("scratch", 17), ("lora", 8)],
-    ids=["in the first epoch", "between epochs", "in the last step", "of an adapter"],
+    [("scratch", 2), ("scratch", 6), ("scratch", 17), ("lora", 8), ("dropout", 8)],
+    ids=["in the first epoch", "between epochs", "in the last step", "of an adapter", "with dropout"],
 )
 def test_a_run_goes_on_where_its_last_checkpoint_is(
     arguments: Arguments, pretrained: Path, tmp_path: Path, power_cut: Callable[[int], None], student: str, step: int
 ) -> None:
-    source = {"recipe": None, "student_folder": pretrained} if student == "lora" else {}
+    if student == "dropout":
+        pretrained = with_dropout(pretrained, tmp_path / "dropout")
+    source = {} if student == "scratch" else {"recipe": None, "student_folder": pretrained}
     given = {**source, "distillation": {"method": "label_logits"}, "checkpoints": tmp_path / "kept"}
     every_step = {**OPTIONS, "checkpoint_minutes": 0}
 

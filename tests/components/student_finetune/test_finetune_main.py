@@ -89,6 +89,18 @@ def test_a_pretrained_student(arguments: Arguments, pretrained: Path, tmp_path: 
     assert not torch.equal(before.state_dict()[weight], after.state_dict()[weight])
 
 
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_hosted_teachers_logits(arguments: Arguments, pretrained: Path, tmp_path: Path, rank: int) -> None:
+    options = {"num_epochs": 9, "lora_rank": rank, "learning_rate": 0.01}
+    main(arguments(recipe=None, student_folder=pretrained, hyperparameters=options))
+    taught, teacher = tmp_path / "taught", tmp_path / "model"
+    given = {"recipe": None, "student_folder": pretrained, "teacher_folder": teacher, "hyperparameters": options}
+    main(arguments(**given, distillation={"method": "logits", "weight": 1.0}, model=taught))
+    facts = record(taught)
+    assert (facts["method"], facts["shares"]) == ("logits", {"response": 0.0, "logits": 1.0})
+    assert facts["loss"][-1]["loss"] < 0.3 * facts["loss"][0]["loss"]
+
+
 def test_free_text_is_validated_by_its_loss(
     arguments: Arguments, toy: Rows, write_split: Callable[..., Path], tmp_path: Path
 ) -> None:

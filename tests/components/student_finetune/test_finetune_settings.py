@@ -22,6 +22,8 @@ from student_finetune.settings import FULL, LORA, SCRATCH, parse_distillation, p
         ({"patience": 0}, "patience"),
         ({"seed": -1}, "seed"),
         ({"lora_rank": None}, "lora_rank"),
+        ({"packing": "yes"}, "packing"),
+        ({"keep_adapter": None}, "keep_adapter"),
         ({"learning_rat": 1e-3}, "learning_rat"),
     ],
 )

@@ -52,7 +52,7 @@ def model(config: Any) -> Any:
 def gradients(learner: Any, piece: int) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
     learner.zero_grad()
     batch = Collator(0)(ROWS)
-    own = {"largest": lambda logits, where: logits.logsumexp(-1)}
+    own = {"largest": lambda logits, states, where: logits.logsumexp(-1)}
     reading = read(learner, batch, own, piece)
     weights = torch.linspace(1, 2, len(reading.logprobs))
     torch.autograd.backward((weights * reading.logprobs).sum() + reading.probed["largest"].square().sum())
@@ -99,7 +99,7 @@ def step(rows, piece):
     with torch.no_grad():
         states = hidden_states(teacher, batch, batch["kept"])
         layer = OutputLayer(teacher)
-    def differ(logits, where):
+    def differ(logits, _, where):
         with torch.no_grad():
             own = layer(states[where]).float()
         return forward_kl(logits, own, 1.0)

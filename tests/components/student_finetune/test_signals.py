@@ -126,7 +126,7 @@ def asked(rows: list[Example], *before: int) -> list[Example]:
 class Certain(HostedTeacher):
     """Knows the answers."""
 
-    def hidden_states(self, batch: Any) -> torch.Tensor:
+    def tell(self, batch: Any) -> torch.Tensor:
         found: torch.Tensor = batch["answer_tokens"]
         return found
 
@@ -157,21 +157,26 @@ def test_a_hosted_teachers_layers_run_once_for_each_row() -> None:
     teacher = hosted(shaken(1))
     runs = []
     model: Any = teacher.model
-    hook = model.get_decoder().layers[0].register_forward_hook(lambda *_: runs.append(1))
-    first = teacher.hidden_states(Collator(PAD)(asked(ROWS)))
-    again = teacher.hidden_states(Collator(PAD)(asked(ROWS)[::-1]))
-    hook.remove()
+    hook = (
+        model.get_decoder().layers[0].register_forward_hook(lambda _, __, states: runs.append(states.shape[:2].numel()))
+    )
+    first = teacher.tell(Collator(PAD)(asked(ROWS)))
+    again = teacher.tell(Collator(PAD)(asked(ROWS)[::-1]))
     assert len(runs) == 1
+    teacher.kept.pop(0)
+    torch.testing.assert_close(teacher.tell(Collator(PAD)(asked(ROWS))), first)
+    hook.remove()
+    assert runs[1] == len(ROWS[0]) - 1 < runs[0]  # of a batch, what is not known alone
     torch.testing.assert_close(torch.cat([again[4:], again[:4]]), first)
 
 
-def test_only_so_many_hidden_states_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("student_finetune.hosted.KEPT", 4 * 32 * 5)  # five tokens' of float32
+def test_only_so_many_hidden_states_are_kept() -> None:
     teacher = hosted(shaken(1))
+    teacher.room = 4 * 32 * 5  # five tokens' of float32
     batch = Collator(PAD)(asked(ROWS))
-    first = teacher.hidden_states(batch)
+    first = teacher.tell(batch)
     assert list(teacher.kept) == [0]
-    torch.testing.assert_close(teacher.hidden_states(batch), first)
+    torch.testing.assert_close(teacher.tell(batch), first)
 
 
 def test_signals_are_mixed_by_their_shares() -> None:

@@ -3,21 +3,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import TrainerCallback
 
 from shared.errors import ComponentError
 from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
-from student_finetune.batches import StepBatches
+from shared.tasks import load_task
+from student_finetune.align import Aligner, Listed
+from student_finetune.batches import PackedBatches, StepBatches
 from student_finetune.callbacks import BestEpoch, Report
 from student_finetune.collate import Collator
 from student_finetune.data import Example
 from student_finetune.history import History
+from student_finetune.hosted import HostedTeacher
+from student_finetune.losses import ABSENT
 from student_finetune.settings import Hyperparameters
-from student_finetune.signals import LabelProbabilities, Objective
+from student_finetune.signals import LabelProbabilities, ListedTokens, Objective, WholeDistribution
 from student_finetune.students import Student
-from student_finetune.train import DistillationTrainer, train, training_arguments
+from student_finetune.train import Batches, DistillationTrainer, train, training_arguments
 
 TOKENIZER = train_tokenizer(["one two"] * 4, 300)
 PAD, END = int(TOKENIZER.pad_token_id), int(TOKENIZER.eos_token_id)
@@ -44,33 +49,81 @@ class Gradients(TrainerCallback):
         self.found = {name: p.grad.clone() for name, p in model.named_parameters()}
 
 
-def first_gradient(folder: Path, accumulation: int) -> dict[str, torch.Tensor]:
-    """Of the one step over ROWS, cut into `accumulation` batches.  Unclipped: clipping would hide a wrong scale."""
-    learner, gradients = student(), Gradients()
-    chosen = settings(batch_size=4 // accumulation, gradient_accumulation_steps=accumulation)
-    batches = StepBatches([len(row) for row in ROWS], chosen.batch_size, accumulation, chosen.seed)
-    arguments = training_arguments(learner, batches, chosen, folder)
+def eight_rows(second_label: tuple[int, ...] = (21, 22)) -> list[Example]:
+    """Answers of 2 to 9 tokens; every second row has label probabilities, of every third some tokens are listed."""
+    draw = np.random.default_rng(3)
+
+    def row(number: int) -> Example:
+        answer = [*draw.integers(20, 60, number + 1).tolist(), END]
+        labels = ((20,), second_label) if number % 2 else ()
+        prompt = [7 + number] * (1 + 5 * number % 7)
+        listed = np.log(np.full((len(answer), 3), 0.2, np.float32))
+        listed[draw.random(len(answer)) < 0.3] = ABSENT
+        ids = np.stack([[token, 70, 71] for token in answer]).astype(np.int32)
+        known = Listed(ids, listed) if number % 3 else None
+        return Example(prompt, answer, labels, (-0.1, -2.4)[: len(labels)], known, (*prompt, 30), number)
+
+    return [row(number) for number in range(8)]
+
+
+def objectives() -> dict[str, Objective]:
+    labels, listed = LabelProbabilities(TOKENIZER, 2.0), ListedTokens(Aligner(TOKENIZER))
+    teacher = HostedTeacher(initial_model(CONFIG, 5), TOKENIZER, TOKENIZER, load_task('{"type": "conversation"}'))
+    whole = WholeDistribution(teacher, "jsd", 2.0)
+    mixture = {"response": 0.2, "label_logits": 0.3, "logits": 0.5}
+    return {
+        "response": Objective(),
+        "label_logits": Objective((labels,), mixture),
+        "logits of an endpoint": Objective((listed,), mixture),
+        "logits of a hosted teacher": Objective((whole,), mixture),
+        "a mixture": Objective((labels, listed), mixture),
+    }
+
+
+def first_gradient(
+    folder: Path, objective: Objective, rows: list[Example], accumulation: int, kind: type[Batches] = StepBatches
+) -> dict[str, torch.Tensor]:
+    """Of the one step over eight rows, cut into `accumulation` batches.  Unclipped: clipping would hide a scale."""
+    learner, gradients, packed = student(), Gradients(), kind is PackedBatches
+    chosen = settings(batch_size=8 // accumulation, gradient_accumulation_steps=accumulation)
+    batches = kind([len(row) for row in rows], chosen.batch_size, accumulation, chosen.seed)
+    arguments = training_arguments(False, batches, chosen, folder)
     arguments.max_grad_norm = 0.0
     DistillationTrainer(
-        OBJECTIVE,
+        objective,
         Report(History(), 0),
         batches,
         model=learner.model,
         args=arguments,
-        train_dataset=ROWS,
-        data_collator=Collator(PAD),
+        train_dataset=rows,
+        data_collator=Collator(PAD, packed=packed),
         callbacks=[gradients],
     ).train()
     return gradients.found
 
 
-def test_the_gradient_does_not_depend_on_accumulation(tmp_path: Path) -> None:
-    whole = first_gradient(tmp_path, 1)
-    assert sum(float(gradient.abs().sum()) for gradient in whole.values()) > 0
-    for accumulation in (2, 4):
-        cut = first_gradient(tmp_path, accumulation)
-        for name, gradient in whole.items():
-            torch.testing.assert_close(cut[name], gradient, rtol=1e-4, atol=1e-6)
+def same(gradients: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert sum(float(gradient.abs().sum()) for gradient in expected.values()) > 0
+    for part, gradient in expected.items():
+        torch.testing.assert_close(gradients[part], gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", objectives())
+def test_the_gradient_does_not_depend_on_accumulation(tmp_path: Path, name: str) -> None:
+    objective, rows = objectives()[name], eight_rows()
+    whole = first_gradient(tmp_path, objective, rows, 1)
+    for accumulation in (2, 4, 8):
+        same(first_gradient(tmp_path, objective, rows, accumulation), whole)
+
+
+@pytest.mark.parametrize("name", objectives())
+def test_the_gradient_does_not_depend_on_packing(tmp_path: Path, name: str) -> None:
+    whole = first_gradient(tmp_path, objectives()[name], eight_rows((21,)), 1)
+    packing = objectives()[name]
+    for signal in packing.signals:
+        if isinstance(signal, WholeDistribution):
+            signal.teacher.packed = True
+    same(first_gradient(tmp_path, packing, eight_rows((21,)), 4, PackedBatches), whole)
 
 
 class Scripted:
