@@ -110,13 +110,16 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
     return write_jsonl(path, (row.to_json() for row in rows))
 
 
+encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def write_jsonl(path: Path, values: Iterable[dict[str, Any]]) -> int:
     """Write JSON lines, whole or not at all; returns their number."""
     count = 0
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8") as file:
         for count, value in enumerate(values, 1):  # noqa: B007  (the last count is the result)
-            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+            file.write(encode(value) + "\n")
     os.replace(temporary, path)
     return count
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -68,6 +69,8 @@ class EndpointTeacher:
     def ask(self, asks: Asks, sink: Sink) -> None:
         first = asks.take()
         if first is not None:
+            gc.freeze()  # the collector need not go through all that was imported, again and again,
+            gc.set_threshold(10_000)  # while thousands of small objects come and go with each round of requests
             asyncio.run(self._ask(_Begun(first, asks), sink))
 
     async def _ask(self, asks: Asks, sink: Sink) -> None:

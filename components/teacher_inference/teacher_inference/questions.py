@@ -28,6 +28,14 @@ class Questions:
         """All rows that the teacher is asked, with their split, train rows first."""
         return ((split, row) for split in SPLITS for row in self.rows(split) if is_asked(split, row))
 
+    def count(self, split: str) -> int:
+        """How many rows of a split the teacher is asked; of splits that are asked whole, lines are counted."""
+        path = self.data / f"{split}.jsonl"
+        if split == "validation" or not path.exists():
+            return sum(is_asked(split, row) for row in self.rows(split))
+        with path.open("rb") as lines:
+            return sum(1 for _ in lines)
+
     def question(self, row: Row) -> Question:
         """The row's question; the row itself is never among its examples."""
         messages = self.task.teacher_messages(row.prompt, shown(self.examples, row, self.few_shot))

@@ -52,7 +52,7 @@ class Runner:
         self.tally.check()
 
     def _buy(self) -> None:
-        total = sum(self.policy.count(split) for split, _ in self.questions.asked())
+        total = sum(self.policy.count(split) * self.questions.count(split) for split in SPLITS)
         unit = "rows" if self.policy.samples == 1 else "answers"
         for source in self.sources:
             with Progress(total, unit) as progress:

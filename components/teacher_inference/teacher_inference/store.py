@@ -74,6 +74,9 @@ class Store:
         return end
 
 
+compact = json.JSONEncoder(separators=(",", ":")).encode
+
+
 @contextmanager
 def alone(file: BinaryIO) -> Iterator[None]:
     """Only one process at a time: the system's own lock, for it is taken with every write."""
@@ -86,7 +89,7 @@ def alone(file: BinaryIO) -> Iterator[None]:
 
 def encode(key: str, answer: Answer) -> bytes:
     """One line.  ASCII only, so that no text that a server may send, lone surrogates included, can break the file."""
-    return json.dumps({"key": key, "answer": answer.to_json()}, separators=(",", ":")).encode("ascii") + b"\n"
+    return compact({"key": key, "answer": answer.to_json()}).encode("ascii") + b"\n"
 
 
 def scan(file: BinaryIO) -> Iterator[tuple[str, int, int]]:

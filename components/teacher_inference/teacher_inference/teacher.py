@@ -148,8 +148,10 @@ class Teacher(Protocol):
         """Ask until there is nothing to take and nothing on its way, in any order."""
 
 
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
 def request_key(teacher: Teacher, question: Question, sample: int = 0) -> str:
     """sha256 of the canonical request: equal exactly when origin, messages, all parameters and the sample are."""
     request = {"origin": teacher.origin, "sample": sample, **teacher.request(question, sample)}
-    text = json.dumps(request, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical(request).encode()).hexdigest()
