@@ -1,9 +1,8 @@
 """Many questions in flight at once, each until it is answered, is hopeless, or the run stops.
 
 There are no batches: a worker takes its next question when its last one is settled, and while it waits to try again
-it holds no place of the limiter.  A place is given back when the endpoint has answered, for it does not wait for our
-disk; but of questions sent whose answers are not written there are never more than the limiter's ceiling, so a killed
-process loses that many requests at most.
+it holds no place of the limiter.  A place is given back when the answer is written, so a killed process loses the
+requests in flight and no other; that what is written is on disk, too, is not waited for by the next request.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from teacher_inference.flusher import Flusher
 from teacher_inference.health import PATIENCE, Health
 from teacher_inference.limiter import Limiter
 from teacher_inference.outcome import Failed, Outcome, Retry
 from teacher_inference.retry import Backoff
 from teacher_inference.teacher import Answer, Ask, Asks, Sink
 from teacher_inference.usage import Meter
-from teacher_inference.writer import Writer
 
 GRACE = 5.0  # seconds that requests in flight get when a run stops; a stopped step is killed after ten
 
@@ -48,13 +47,12 @@ class Engine:
 
     def __post_init__(self) -> None:
         self._sending: set[asyncio.Task[Any]] = set()
-        self._unwritten = asyncio.Semaphore(self.limiter.window.ceiling)
         self._stopping = False
         self.meter.limit = int(self.limiter.window.limit)
 
     async def run(self, asks: Asks) -> None:
         """Settle all questions.  When the run ends early, what is in flight is waited for and kept."""
-        self._writer = Writer(self.sink, self._unwritten.release)
+        self._flusher = Flusher(self.sink)
         stopped: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         # three of four workers may wait to try again while the others fill the limiter
         workers = [asyncio.create_task(self._work(asks)) for _ in range(4 * self.limiter.window.ceiling)]
@@ -62,7 +60,7 @@ class Engine:
             error = await _first_error(workers, stopped)
             if error is not None:
                 await self._drain(workers)
-            await self._writer.close()
+            await self._flusher.close()
         if error is not None:
             raise error
         self.health.finish()
@@ -123,24 +121,19 @@ class Engine:
         """One request; returns when its answer, if it is one, is on disk.  None when the run has stopped."""
         task = asyncio.current_task()
         assert task
-        await self._unwritten.acquire()
-        answered = False
         try:
             outcome = await self._send(ask, task)
             if isinstance(outcome, Answer):
-                answered = True  # the writer gives the place back
-                await self._writer.write(ask, outcome)
+                await self._flusher.flushed(ask, outcome)
             return outcome
         except Exception:
             self._stopping = True
             raise
         finally:
-            if not answered:
-                self._unwritten.release()
             self._sending.discard(task)
 
     async def _send(self, ask: Ask, task: asyncio.Task[Any]) -> Outcome | None:
-        """Ask in a place of the limiter."""
+        """Ask in a place of the limiter, and write what is answered."""
         tokens = self.tokens(ask)
         ticket = await self.limiter.acquire(tokens)
         self._sending.add(task)
@@ -150,6 +143,8 @@ class Engine:
                 return None
             self.meter.requests += 1
             outcome = await self.send(ask)
+            if isinstance(outcome, Answer):
+                self.sink.write([(ask, outcome)])
             return outcome
         except Exception:
             self._stopping = True  # before the place goes to the next

@@ -1,6 +1,6 @@
 """How many requests may be in flight, and how fast new ones may start.
 
-The real limit of an endpoint is found as TCP finds a link's: up by three for each answer until the first "too many
+The real limit of an endpoint is found as TCP finds a link's: up by two for each answer until the first "too many
 requests", then down to three quarters of what was in flight, once for each burst, and up again by one for as many
 answers as the limit is wide.  Where the last "too many" was met, it waits longer before it looks again.
 """
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 FIRST_LIMIT = 8
-FIRST_GROWTH = 3.0  # for each answer before the first refusal: fourfold with every round of answers
+FIRST_GROWTH = 2.0  # for each answer before the first refusal: threefold with every round of answers
 DECREASE = 0.75
 PROBE = 8  # times as many answers before the limit is tried that was one too many the last time
 LEAST_PROBE = 100  # answers, for small limits
