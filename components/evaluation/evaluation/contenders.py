@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,27 +76,46 @@ class Outcome:
         return kind(f"{self.contender.name}: {self.error}")
 
 
-def run_contender(contender: Contender, test: Path, task: str, settings: Settings, folder: Path) -> Outcome:
-    """Answers and cost of one contender, by a worker process that writes into `folder`."""
-    answers, result = folder / f"{contender.role}.jsonl", folder / f"{contender.role}.json"
-    job = Job(
+def run_contenders(
+    contenders: Sequence[Contender], test: Path, task: str, settings: Settings, folder: Path
+) -> dict[str, Outcome]:
+    """Answers and cost of each contender by its role, by worker processes that write into `folder`."""
+    if not contenders:
+        return {}
+    jobs = [_job(contender, test, task, settings, folder) for contender in contenders]
+    code = _run([sys.executable, "-m", "evaluation.workers", *(json.dumps(asdict(job)) for job in jobs)])
+    return {job.contender.role: _outcome(job, code) for job in jobs}
+
+
+def ended(code: int) -> str:
+    """How a process that left no result came to its end."""
+    if code < 0:
+        return f"its process was ended by signal {-code}" + (" (out of memory?)" if code == -9 else "")
+    return f"its process ended with exit code {code}"
+
+
+def _job(contender: Contender, test: Path, task: str, settings: Settings, folder: Path) -> Job:
+    return Job(
         contender=contender,
         test=str(test),
         task=task,
-        answers=str(answers),
-        result=str(result),
+        answers=str(folder / f"{contender.role}.jsonl"),
+        result=str(folder / f"{contender.role}.json"),
         seed=settings.seed,
         max_new_tokens=settings.max_new_tokens,
         latency_rows=settings.latency_rows,
     )
-    code = _run([sys.executable, "-m", "evaluation.worker", json.dumps(asdict(job))])
+
+
+def _outcome(job: Job, code: int) -> Outcome:
+    """What the contender's process left; `code` is that of the process that starts them all."""
+    contender, result = job.contender, Path(job.result)
     if not result.exists():
-        reason = f"its process was ended by signal {-code}" + (" (out of memory?)" if code == -9 else "")
-        return Outcome(contender, {}, reason if code < 0 else f"its process ended with exit code {code}")
+        return Outcome(contender, {}, ended(code))
     value = json.loads(result.read_text(encoding="utf-8"))
     if "error" in value:
         return Outcome(contender, {}, value["error"], value["exit_code"])
-    return Outcome(contender, value, answers=answers if contender.asked else None)
+    return Outcome(contender, value, answers=Path(job.answers) if contender.asked else None)
 
 
 def read_answers(path: Path) -> Iterator[dict[str, Any]]:
@@ -111,12 +130,12 @@ def environment() -> dict[str, str]:
 
 
 def _run(command: list[str]) -> int:
-    """Run a worker to its end; it does not outlive this process being told to stop."""
+    """Run the workers to their end; they do not outlive this process being told to stop."""
     # threads that sleep while they wait: spinning ones ruin each other's latency on a shared machine
     waiting = {"OMP_WAIT_POLICY": "PASSIVE"} | environment()
     with subprocess.Popen(command, env=waiting, stdin=subprocess.DEVNULL) as process:
         try:
             return process.wait()
         except BaseException:
-            process.kill()
+            process.terminate()  # which it passes on to the worker that is at work
             raise

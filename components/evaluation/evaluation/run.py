@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.arguments import Arguments, parse
-from evaluation.contenders import Outcome, read_answers, run_contender
+from evaluation.contenders import Outcome, read_answers, run_contenders
 from evaluation.document import build_document
 from evaluation.figures import quality
 from evaluation.heldout import HeldOut, TeacherAnswers, inspect, stored_answers
@@ -69,11 +69,11 @@ def _judgement(arguments: Arguments, test: HeldOut) -> dict[str, Any] | None:
 
 def _run_all(arguments: Arguments, test: HeldOut, stored: TeacherAnswers | None, folder: Path) -> dict[str, Outcome]:
     """The outcome of every contender by role, in the order of the report."""
-    outcomes = {}
-    for contender in sorted(arguments.contenders, key=lambda contender: ROLES.index(contender.role)):
-        outcome = Outcome(contender, {})
-        if contender.local:
-            outcome = run_contender(contender, test.path, arguments.task_text, arguments.settings, folder)
+    contenders = sorted(arguments.contenders, key=lambda contender: ROLES.index(contender.role))
+    local = [contender for contender in contenders if contender.local]
+    outcomes = run_contenders(local, test.path, arguments.task_text, arguments.settings, folder)
+    for contender in contenders:
+        outcome = outcomes.get(contender.role, Outcome(contender, {}))
         if not contender.asked and not (stored and stored.by_id):
             outcome = Outcome(contender, {}, "there is no accepted answer to a held-out row")
         elif not contender.asked and outcome.error:  # its stored answers are as good as before

@@ -19,10 +19,11 @@ packed, they stand one after the other in a single row, each counting its positi
     answer_listed     [A]     whether there are log probabilities of the teacher's likeliest tokens
     listed_asked      [L, M]  for these: as answer_asked, -1 where there are fewer than M
     listed            [L, M]  and the teacher's log probabilities, `ABSENT` where there are fewer
+    rows              [rows]  the examples' numbers
+    lengths           [rows]  how many tokens of each row are fed
 
 and, where a hosted teacher is to be read,
 
-    rows              [rows]  the examples' numbers
     question          [sum]   its own question and the answer without the end of turn, row after row
     question_lengths  [rows]  how many of these tokens are each row's
 """
@@ -77,6 +78,8 @@ class Collator:
         ]
         batch, starts = self._laid_out(rows)
         batch |= _targets(examples, answers, candidates, starts)
+        batch["rows"] = torch.tensor([example.number for example in examples])
+        batch["lengths"] = torch.tensor([len(row.tokens) for row in rows])
         return batch | (_questions(examples) if any(example.asked for example in examples) else {})
 
     def _laid_out(self, rows: Sequence[_Row]) -> tuple[dict[str, torch.Tensor], list[int]]:
@@ -202,7 +205,6 @@ def _listed(examples: Sequence[Example], asked: _Asked) -> tuple[dict[str, torch
 def _questions(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     rows = [[*example.asked, *example.answer[:-1]] for example in examples]
     return {
-        "rows": torch.tensor([example.number for example in examples]),
         "question": torch.tensor([token for row in rows for token in row]),
         "question_lengths": torch.tensor([len(row) for row in rows]),
     }

@@ -97,22 +97,23 @@ class OutputLayer:
     def __call__(self, states: torch.Tensor) -> torch.Tensor:
         """[positions, hidden size] -> [positions, vocabulary]."""
         nothing = torch.zeros((1, len(states)), dtype=torch.long, device=states.device)
-        with _given(self.model.get_decoder(), states[None]):
+        given = MoeModelOutputWithPast(last_hidden_state=states[None])
+        with in_place_of(self.model.get_decoder(), lambda *_, **__: given):
             logits: torch.Tensor = self.model(input_ids=nothing, use_cache=False).logits
         return logits[0]
 
 
 @contextmanager
-def _given(decoder: Any, states: torch.Tensor) -> Iterator[None]:
-    """Meanwhile `decoder` computes nothing and gives `states`."""
-    before = vars(decoder).get("forward")
-    decoder.forward = lambda *_, **__: MoeModelOutputWithPast(last_hidden_state=states)
+def in_place_of(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
+    """Meanwhile `module` does `forward` instead of its own."""
+    before = vars(module).get("forward")
+    module.forward = forward
     try:
         yield
     finally:
-        del decoder.forward
+        del module.forward
         if before is not None:
-            decoder.forward = before
+            module.forward = before
 
 
 def bare(model: Any) -> Any:

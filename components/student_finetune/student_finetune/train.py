@@ -30,6 +30,7 @@ from student_finetune.sharding import gather, is_sharded, is_worthwhile, shard
 from student_finetune.signals import Objective, WholeDistribution
 from student_finetune.state import load_optimizer, load_random, load_weights, save_state
 from student_finetune.students import LARGE, Student
+from student_finetune.trunk import Trunk
 from student_finetune.validation import Validation
 
 Batches = StepBatches | PackedBatches
@@ -54,9 +55,12 @@ class DistillationTrainer(Trainer):
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, objective: Objective, report: Report, batches: Batches, **options: Any) -> None:
+    def __init__(
+        self, objective: Objective, report: Report, batches: Batches, trunk: Trunk | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.objective: Objective = objective
+        self.trunk: Trunk | None = trunk
         self.report: Report = report
         self.batches: Batches = batches
         self.add_callback(report)
@@ -95,7 +99,8 @@ class DistillationTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> torch.Tensor:
-        terms = self.objective.terms(model, inputs, self.state.global_step / max(1, self.state.max_steps))
+        with self.trunk.reads(inputs) if self.trunk else contextlib.nullcontext():
+            terms = self.objective.terms(model, inputs, self.state.global_step / max(1, self.state.max_steps))
         teaches = FILLER not in inputs
         shares = [term / max(num_items_in_batch[name], 1) for name, term in terms.items()]
         loss = torch.stack(shares).sum() * teaches
@@ -153,6 +158,7 @@ def train(
         objective,
         Report(history, sum(map(len, examples)), tracker),
         batches,
+        None if history.packed else Trunk.of(model, examples, chosen.num_epochs),
         model=model,
         args=training_arguments(half, batches, chosen, checkpoints.own if checkpoints else scratch),
         train_dataset=examples,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evaluation import contenders
-from evaluation.contenders import Contender, Outcome, run_contender
+from evaluation.contenders import Contender, Outcome, run_contenders
 from evaluation.settings import Settings
 from shared.errors import NotFound, ServiceUnavailable
 
@@ -23,12 +23,16 @@ def rows(tmp_path: Path, write_lines: Callable[[Path, Lines], Path], label_rows:
     return write_lines(tmp_path / "test.jsonl", label_rows(3))
 
 
-def test_a_process_that_is_killed_is_a_failure_with_its_signal(
+def alone(contender: Contender, rows: Path, task: str, folder: Path) -> Outcome:
+    return run_contenders([contender], rows, task, SETTINGS, folder)[contender.role]
+
+
+def test_processes_that_are_all_killed_are_failures_with_the_signal(
     rows: Path, tmp_path: Path, label_task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = contenders._run
     monkeypatch.setattr(contenders, "_run", lambda command: run(["bash", "-c", "kill -9 $$"]))
-    outcome = run_contender(Contender("student", "s", folder="x"), rows, label_task, SETTINGS, tmp_path)
+    outcome = alone(Contender("student", "s", folder="x"), rows, label_task, tmp_path)
     assert outcome.error == "its process was ended by signal 9 (out of memory?)"
     assert outcome.answers is None
 
@@ -39,7 +43,7 @@ def test_weights_that_do_not_fit_are_a_failure_with_a_reason(
     folder = tmp_path / "none"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"model_type": "no-such-model"}))
-    outcome = run_contender(Contender("student", "s", folder=str(folder)), rows, label_task, SETTINGS, tmp_path)
+    outcome = alone(Contender("student", "s", folder=str(folder)), rows, label_task, tmp_path)
     assert outcome.error is not None
     assert "cannot load the model" in outcome.error
     assert isinstance(outcome.failure(), NotFound)
