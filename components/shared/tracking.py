@@ -13,7 +13,11 @@ from types import TracebackType
 from typing import Any
 
 ADDRESS = "MLFLOW_TRACKING_URI"
-HASTE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}  # the work shall not wait
+MANNERS = {  # the work shall not wait, and nobody else is told of it
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
 LONGEST = 500  # characters of a setting, in any MLflow
 
 
@@ -27,7 +31,7 @@ class Tracker:
         address = os.environ.get(ADDRESS, "")
         if not address:
             return self
-        for name, value in HASTE.items():
+        for name, value in MANNERS.items():
             os.environ.setdefault(name, value)
         if "://" not in address or address.startswith("file:"):
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")

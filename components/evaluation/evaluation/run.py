@@ -71,9 +71,10 @@ def _run_all(arguments: Arguments, test: HeldOut, stored: TeacherAnswers | None,
     """The outcome of every contender by role, in the order of the report."""
     contenders = sorted(arguments.contenders, key=lambda contender: ROLES.index(contender.role))
     local = [contender for contender in contenders if contender.local]
-    outcomes = run_contenders(local, test.path, arguments.task_text, arguments.settings, folder)
+    measured = run_contenders(local, test.path, arguments.task_text, arguments.settings, folder)
+    outcomes = {}
     for contender in contenders:
-        outcome = outcomes.get(contender.role, Outcome(contender, {}))
+        outcome = measured.get(contender.role, Outcome(contender, {}))
         if not contender.asked and not (stored and stored.by_id):
             outcome = Outcome(contender, {}, "there is no accepted answer to a held-out row")
         elif not contender.asked and outcome.error:  # its stored answers are as good as before
