@@ -22,6 +22,11 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First the environment that takes minutes to install: begun last, it would leave the other workers idle."""
+    items.sort(key=lambda item: "environments" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh `AZURE_DISTILL_HOME` for each test."""

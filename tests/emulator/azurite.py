@@ -76,12 +76,8 @@ class Azurite:
         return f"http://127.0.0.1:{self.port}/{ACCOUNT}"
 
     def stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()  # told politely, it waits for its connections; nobody reads these blobs again
+        self._process.wait()
 
     def _wait(self) -> None:
         end = time.monotonic() + DEADLINE
