@@ -46,10 +46,10 @@ def _end(begin: Callable[[str], int], text: str) -> int:
         os.kill(process, signal.SIGKILL)
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, before)
     return code
 
 

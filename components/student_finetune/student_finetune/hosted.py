@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,22 +14,19 @@ from shared.examples import shown
 from shared.rows import Row
 from shared.tasks import Task
 from shared.weights import load_model, load_tokenizer
-from student_finetune import ranks
 from student_finetune.collate import padded, together
 from student_finetune.reading import Batch, OutputLayer, hidden_states
+from student_finetune.room import room
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-KEPT = 1 / 8
-"""Share of the machine's memory that hidden states may take, which are kept from the first epoch for the others."""
 
 
 class HostedTeacher:
     """Reads the answers after the question as it was put to the teacher, at the answers' positions only.
 
     Its layers run once for each row: their hidden states do not change while the student learns, so these, or what
-    `digest` makes of them, are kept (up to `KEPT`) for the epochs after the first.
+    `digest` makes of them, are kept (see `room`) for the epochs after the first.
     """
 
     def __init__(
@@ -47,7 +43,7 @@ class HostedTeacher:
         self.shared = shared_vocabulary(student, tokenizer)
         self.layer = OutputLayer(model)
         self.kept: dict[int, torch.Tensor] = {}
-        self.room = KEPT * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / ranks.local_world()
+        self.room = room()
         self.packed = False
         self.digest: Callable[[torch.Tensor], torch.Tensor] = lambda states: states
 

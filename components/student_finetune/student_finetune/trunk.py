@@ -5,7 +5,6 @@ So they run in the first epoch only, and what they gave is kept for the others.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -16,9 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from student_finetune import ranks
 from student_finetune.data import Example
 from student_finetune.reading import Batch, bare, in_place_of
-
-ROOM = 1 / 8
-"""Share of the machine's memory that the hidden states may take."""
+from student_finetune.room import room
 
 
 class Trunk:
@@ -41,8 +38,7 @@ class Trunk:
         if not constant or epochs < 2 or ranks.world() > 1 or bare(model).is_activation_checkpointing:
             return None
         tokens = sum(len(example) + sum(map(len, example.candidates)) for example in examples)
-        room = ROOM * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return Trunk(layers) if 4 * int(model.config.hidden_size) * tokens <= room else None
+        return Trunk(layers) if 4 * int(model.config.hidden_size) * tokens <= room() else None
 
     @contextmanager
     def reads(self, batch: Batch) -> Iterator[None]:
@@ -75,6 +71,10 @@ def _giving(states: torch.Tensor) -> Callable[..., torch.Tensor]:
 
 def _is_constant(module: torch.nn.Module) -> bool:
     """Whether it gives the same for the same, step after step: nothing in it is trained or left to chance."""
-    chance = [getattr(part, "attention_dropout", 0) or 0 for part in module.modules()]
-    chance += [part.p for part in module.modules() if isinstance(part, torch.nn.Dropout)]
+    chance = [
+        value
+        for part in module.modules()
+        for name, value in vars(part).items()
+        if isinstance(value, float) and ("drop" in name or "jitter" in name or isinstance(part, torch.nn.Dropout))
+    ]
     return not any(chance) and not any(parameter.requires_grad for parameter in module.parameters())

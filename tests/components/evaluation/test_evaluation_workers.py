@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,8 +16,6 @@ import pytest
 
 from evaluation import worker, workers
 from evaluation.contenders import Contender, Job, environment
-
-Started = Callable[[Job], str]
 
 
 def job(folder: Path, role: str, task: str) -> Job:

@@ -60,7 +60,7 @@ def test_it_runs_in_the_first_epoch_only_and_the_student_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept, history, calls = run(tmp_path)
-    monkeypatch.setattr(trunk, "ROOM", 0)
+    monkeypatch.setattr(trunk, "room", lambda: 0.0)
     plain, expected, every = run(tmp_path)
     assert (calls, every) == (4, 12)  # batches: of one epoch, of three
     found = [entry["loss"] for entry in history.loss]
@@ -85,11 +85,16 @@ def drops_attention(made: Any) -> None:
         layer.self_attn.attention_dropout = 0.1
 
 
+def drops_states(made: Any) -> None:
+    for layer in made.get_decoder().layers:
+        layer.mlp.act_fn = torch.nn.Sequential(layer.mlp.act_fn, torch.nn.Dropout(0.1))
+
+
 def computes_again(made: Any) -> None:
     made.activation_checkpointing_enable()
 
 
-@pytest.mark.parametrize("change", [trains_embeddings, drops_attention, computes_again])
+@pytest.mark.parametrize("change", [trains_embeddings, drops_attention, drops_states, computes_again])
 def test_there_is_none_where_the_first_layers_do_not_always_give_the_same(change: Any) -> None:
     changed = model()
     change(changed)
@@ -99,5 +104,5 @@ def test_there_is_none_where_the_first_layers_do_not_always_give_the_same(change
 def test_there_is_none_where_it_gains_nothing_or_takes_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Trunk.of(model(), rows(), 1) is None
     assert Trunk.of(model(frozen=0), rows(), 2) is None
-    monkeypatch.setattr(trunk, "ROOM", 1e-12)
+    monkeypatch.setattr(trunk, "room", lambda: 100.0)
     assert Trunk.of(model(), rows(), 2) is None
