@@ -153,8 +153,9 @@ def teacher_client_section() -> str:
     hidden, flaky = found["hidden_limit"], found["first_fails"]
     return (
         f"## Teacher client\n\n{found['requests']:,} requests, {found['concurrency']} at once, to a server of this "
-        f"machine that answers after 100 ms, so {found['ideal_rps']:,.0f} a second at best. `component` is the whole "
-        "of `teacher_inference`, every answer flushed to disk.\n\n" + "\n".join(rows) + "\n\nA hidden limit of "
+        f"machine that answers after 100 ms, so {found['ideal_rps']:,.0f} a second at best; medians of "
+        f"{found['rounds']} rounds in turns. `component` is the whole of `teacher_inference`, every "
+        "answer flushed to disk.\n\n" + "\n".join(rows) + "\n\nA hidden limit of "
         f"{hidden['limit']} at once, refusals with `Retry-After`: {hidden['share_of_capacity']:.0%} of the capacity, "
         f"{hidden['refused_share']:.1%} of the requests refused after the first {hidden['warm_up']}. The first attempt "
         f"of every request fails with 503: {flaky['to_ideal_time']:.2f} times the ideal time."

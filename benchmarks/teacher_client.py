@@ -1,10 +1,10 @@
 """What the teacher's client costs and how it bears a misbehaving endpoint: prints one JSON object.
 
-    python benchmarks/teacher_client.py [--requests 8000] [--concurrency 128] [--peers PYTHON]
+    python benchmarks/teacher_client.py [--requests 8000] [--concurrency 128] [--rounds 5] [--peers PYTHON]
 
-All clients ask the same loopback server, a process of its own that answers after 100 ms.  "component" is a whole run of
-`teacher_inference`: reading rows, request keys, limiter, every answer flushed to disk, writing responses.  Ratios mean
-more than numbers: server and client share this machine.
+All clients ask the same loopback server, a process of its own that answers after 100 ms; they take turns, and the
+medians of their rounds count.  "component" is a whole run of `teacher_inference`: reading rows, request keys, limiter,
+every answer flushed to disk, writing responses.  Ratios mean more than numbers: server and client share this machine.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import hashlib
 import json
 import multiprocessing
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -57,13 +58,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=8000)
     parser.add_argument("--concurrency", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=CASES, default=CASES)
     parser.add_argument("--peers", help="the python of an environment with the extra bench-generators")
     given = parser.parse_args()
     found: dict[str, Any] = {}
     with contextlib.redirect_stdout(sys.stderr):  # the component tells its progress
         if "clients" in given.only:
-            found |= clients(given.requests, given.concurrency, given.peers)
+            found |= clients(given.requests, given.concurrency, given.rounds, given.peers)
         if "hidden_limit" in given.only:
             found["hidden_limit"] = hidden_limit()
         if "first_fails" in given.only:
@@ -71,19 +73,22 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def clients(requests: int, concurrency: int, peers: str | None) -> dict[str, Any]:
+def clients(requests: int, concurrency: int, rounds: int, peers: str | None) -> dict[str, Any]:
     """Every client against an endpoint without faults."""
     ours: dict[str, Client] = {"aiohttp": bare, "component": component, "openai": sdk}
     with Server(Behaviour()) as server:
-        found: dict[str, Any] = {
-            name: measured(client, server.url, requests, concurrency) for name, client in ours.items()
-        }
+        figures: dict[str, list[dict[str, float]]] = {name: [] for name in ours}
+        for _ in range(rounds):
+            for name, client in ours.items():
+                figures[name].append(measured(client, server.url, requests, concurrency))
+        found: dict[str, Any] = {name: medians(rows) for name, rows in figures.items()}
         for name in ("curator", "distilabel"):
             found[name] = peer(peers, name, server.url, min(requests, 1000), concurrency)
     component_, aiohttp_ = found["component"], found["aiohttp"]
     return {
         "requests": requests,
         "concurrency": concurrency,
+        "rounds": rounds,
         "ideal_rps": concurrency / LATENCY,
         "clients": found,
         "component_to_aiohttp_rps": round(component_["rps"] / aiohttp_["rps"], 2),
@@ -93,18 +98,22 @@ def clients(requests: int, concurrency: int, peers: str | None) -> dict[str, Any
 
 
 def hidden_limit(requests: int = 3000, limit: int = 20, warm_up: int = 500) -> dict[str, float]:
-    """How much of a capacity that nobody tells is used, and how often it is overstepped once it is known."""
+    """How much of a capacity that nobody tells is used, and how often it is overstepped once it is known.
+
+    Of the answers, neither the first `warm_up` nor the last 100 count, for which there is less and less to ask.
+    """
     with Server(Behaviour(capacity=limit)) as server:
         component(server.url, requests, 64)
         times, refused = server.seen()["answers"], server.seen()["refusals"]
-    steady, start = len(times) - warm_up, times[warm_up - 1]
-    late = sum(at > start for at in refused)
+    start, end = times[warm_up - 1], times[-101]
+    steady = len(times) - warm_up - 100
+    late = sum(start < at <= end for at in refused)
     return {
         "limit": limit,
         "warm_up": warm_up,
-        "share_of_capacity": round(steady / (times[-1] - start) / (limit / LATENCY), 3),
+        "share_of_capacity": round(steady / (end - start) / (limit / LATENCY), 3),
         "refused_share": round(late / (late + steady), 4),
-        "refused_before": len(refused) - late,
+        "refused_before": sum(at <= start for at in refused),
     }
 
 
@@ -127,6 +136,10 @@ def measured(client: Callable[[str, int, int], None], url: str, requests: int, c
     found: dict[str, float] = receiver.recv()
     process.join()
     return found
+
+
+def medians(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
 
 
 def timed(

@@ -110,7 +110,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
     return write_jsonl(path, (row.to_json() for row in rows))
 
 
-encode = json.JSONEncoder(ensure_ascii=False).encode
+encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 
 def write_jsonl(path: Path, values: Iterable[dict[str, Any]]) -> int:

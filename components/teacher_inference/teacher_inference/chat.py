@@ -13,7 +13,7 @@ def body(question: Question, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {"messages": question.messages, **parameters}
 
 
-def read(value: Any) -> Answer:
+def read(value: Any, latency_ms: float) -> Answer:
     """The first choice of a completion."""
     choice = value["choices"][0]
     message = choice["message"]
@@ -25,6 +25,7 @@ def read(value: Any) -> Answer:
         finish=finish,
         prompt_tokens=whole(usage.get("prompt_tokens")),
         completion_tokens=whole(usage.get("completion_tokens")),
+        latency_ms=latency_ms,
         top_logprobs=[listed for listed, _ in tokens] or None,
         token_bytes={str(index): odd for index, (_, odd) in enumerate(tokens) if odd} or None,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 FIRST_LIMIT = 8
 FIRST_GROWTH = 2.0  # for each answer before the first refusal: threefold with every round of answers
@@ -105,6 +105,7 @@ class Limiter:
 
     def __init__(self, window: Window, requests: Pace | None = None, tokens: Pace | None = None) -> None:
         self.window, self.requests, self.tokens = window, requests, tokens
+        self._paces = [pace for pace in (requests, tokens) if pace]
         self.closed_until = 0.0
         self._waiting: deque[tuple[asyncio.Future[int], int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -151,15 +152,14 @@ class Limiter:
             future.set_result(self._admit(tokens))
 
     def _admit(self, tokens: int) -> int:
-        for pace, units in self._paces(tokens):
-            pace.charge(units)
+        if self.requests:
+            self.requests.charge(1)
+        if self.tokens:
+            self.tokens.charge(tokens)
         return self.window.admit()
 
     def _delay(self) -> float:
-        return max([self.closed_until - time.monotonic(), *(pace.delay() for pace, _ in self._paces(0))])
-
-    def _paces(self, tokens: int) -> Sequence[tuple[Pace, int]]:
-        return [(pace, units) for pace, units in ((self.requests, 1), (self.tokens, tokens)) if pace]
+        return max(self.closed_until - time.monotonic(), *(pace.delay() for pace in self._paces), 0.0)
 
     def _later(self, delay: float) -> None:
         if self._timer:

@@ -29,7 +29,7 @@ def body(question: Question, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {**known, "max_tokens": limit, "messages": turns} | ({"system": system} if system else {})
 
 
-def read(value: Any) -> Answer:
+def read(value: Any, latency_ms: float) -> Answer:
     """The text blocks of a message; what the model thought before is left out."""
     text = "".join(block["text"] for block in value["content"] if block.get("type") == "text")
     finish, usage = str(value.get("stop_reason") or "stop"), value.get("usage") or {}
@@ -38,4 +38,5 @@ def read(value: Any) -> Answer:
         finish=FINISHES.get(finish, finish),
         prompt_tokens=whole(usage.get("input_tokens")) + sum(whole(usage.get(name)) for name in CACHED),
         completion_tokens=whole(usage.get("output_tokens")),
+        latency_ms=latency_ms,
     )

@@ -60,10 +60,11 @@ class ServerError:
 
 
 Outcome = Answer | Retry | Failed
+Read = Callable[[Any, float], Answer]  # of the JSON of an answer, which took so many milliseconds
 
 
 def read_response(
-    status: int, headers: Mapping[str, str], body: bytes, latency_ms: float, read: Callable[[Any], Answer]
+    status: int, headers: Mapping[str, str], body: bytes, latency_ms: float, read: Read
 ) -> Answer | Retry | ServerError:
     """The meaning of a response; a ServerError is left to the caller, who knows what was asked of whom.
 
@@ -83,13 +84,12 @@ def read_response(
     return error
 
 
-def read_answer(body: bytes, latency_ms: float, read: Callable[[Any], Answer]) -> Answer | Retry:
+def read_answer(body: bytes, latency_ms: float, read: Read) -> Answer | Retry:
     """An answer; a body that is none is asked for again."""
     try:
-        answer = read(json.loads(body))
+        return read(json.loads(body), round(latency_ms, 3))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return Retry("a body that is no answer", lost=True)
-    return Answer(**{**answer.__dict__, "latency_ms": round(latency_ms, 3)})
 
 
 def read_error(status: int, body: bytes) -> ServerError:

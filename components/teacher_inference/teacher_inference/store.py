@@ -42,8 +42,7 @@ class Store:
         place = self._places.get(bytes.fromhex(key))
         if place is None:
             return None
-        self._file.seek(place[0])
-        return Answer.from_json(json.loads(self._file.read(place[1]))["answer"])
+        return Answer.from_json(json.loads(self._read(*place).decode())["answer"])
 
     def append(self, answers: Sequence[tuple[str, Answer]]) -> None:
         """Add answers in one write; they outlive this process now, and the machine after `sync`."""
@@ -63,18 +62,20 @@ class Store:
     def close(self) -> None:
         self._file.close()
 
+    def _read(self, start: int, length: int) -> bytes:
+        """Without the file's buffer, which would be filled for each record."""
+        return os.pread(self._file.fileno(), length, start)
+
     def _end(self) -> int:
         """Where the next record begins; a torn last record is closed by a newline first."""
-        end = self._file.seek(0, os.SEEK_END)
-        if end:
-            self._file.seek(end - 1)
-            if self._file.read(1) != b"\n":
-                self._file.write(b"\n")
-                end += 1
+        end = os.fstat(self._file.fileno()).st_size
+        if end and self._read(end - 1, 1) != b"\n":
+            self._file.write(b"\n")
+            end += 1
         return end
 
 
-compact = json.JSONEncoder(separators=(",", ":")).encode
+compact = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 @contextmanager

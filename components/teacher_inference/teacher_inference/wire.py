@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from teacher_inference import chat, messages
-from teacher_inference.teacher import Answer, Question
+from teacher_inference.outcome import Read
+from teacher_inference.teacher import Question
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Wire:
     """`body` builds a request from messages and parameters with OpenAI's names; `read` takes an answer's JSON apart."""
 
     body: Callable[[Question, Mapping[str, Any]], dict[str, Any]]
-    read: Callable[[Any], Answer]
+    read: Read
 
 
 def of(api: str) -> Wire:
