@@ -13,6 +13,7 @@ import resource
 import sys
 import tempfile
 import time
+from importlib import resources
 from typing import Any
 
 
@@ -23,6 +24,9 @@ def prompt(number: int) -> str:
 def curator(url: str, requests: int, concurrency: int) -> None:
     os.environ |= {"CURATOR_DISABLE_CACHE": "1", "CURATOR_VIEWER": "0", "TELEMETRY_ENABLED": "false"}
     os.environ["CURATOR_CACHE_DIR"] = tempfile.mkdtemp()
+    # it counts tokens by a table that it would fetch; litellm, which it brings along, holds the same
+    tables = resources.files("litellm.litellm_core_utils.tokenizers")
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(tables)
     from bespokelabs import curator as library
 
     limits = {"max_requests_per_minute": 10_000_000, "max_tokens_per_minute": 10_000_000_000}
