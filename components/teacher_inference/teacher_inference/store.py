@@ -42,7 +42,7 @@ class Store:
         place = self._places.get(bytes.fromhex(key))
         if place is None:
             return None
-        return Answer.from_json(json.loads(self._read(*place).decode())["answer"])
+        return Answer.from_json(json.loads(self._read(*place))["answer"])
 
     def append(self, answers: Sequence[tuple[str, Answer]]) -> None:
         """Add answers in one write; they outlive this process now, and the machine after `sync`."""
@@ -68,6 +68,7 @@ class Store:
 
     def _end(self) -> int:
         """Where the next record begins; a torn last record is closed by a newline first."""
+        self._file.flush()  # what a full disk did not take
         end = os.fstat(self._file.fileno()).st_size
         if end and self._read(end - 1, 1) != b"\n":
             self._file.write(b"\n")

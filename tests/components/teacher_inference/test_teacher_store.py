@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import resource
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -152,6 +153,20 @@ def append_many(folder: Path, start: int) -> None:
     for number in range(start, start + 60):
         store.append([(key(number), Answer("x" * (number % 50 * 400)))])
     store.close()
+
+
+def test_an_answer_after_a_full_disk_is_found(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        with pytest.raises(OSError, match="large"):
+            store.append([(key(0), Answer("long " * 100))])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    store.append([(key(1), Answer("sport"))])
+    assert store.get(key(1)) == Answer("sport")
+    assert opened(tmp_path).get(key(1)) == Answer("sport")
 
 
 def test_processes_share_a_file(tmp_path: Path) -> None:
