@@ -98,22 +98,18 @@ def clients(requests: int, concurrency: int, rounds: int, peers: str | None) -> 
 
 
 def hidden_limit(requests: int = 3000, limit: int = 20, warm_up: int = 500) -> dict[str, float]:
-    """How much of a capacity that nobody tells is used, and how often it is overstepped once it is known.
-
-    Of the answers, neither the first `warm_up` nor the last 100 count, for which there is less and less to ask.
-    """
+    """How much of a capacity that nobody tells is used, and how often it is overstepped once it is known."""
     with Server(Behaviour(capacity=limit)) as server:
         component(server.url, requests, 64)
         times, refused = server.seen()["answers"], server.seen()["refusals"]
-    start, end = times[warm_up - 1], times[-101]
-    steady = len(times) - warm_up - 100
-    late = sum(start < at <= end for at in refused)
+    steady, start = len(times) - warm_up, times[warm_up - 1]
+    late = sum(at > start for at in refused)
     return {
         "limit": limit,
         "warm_up": warm_up,
-        "share_of_capacity": round(steady / (end - start) / (limit / LATENCY), 3),
+        "share_of_capacity": round(steady / (times[-1] - start) / (limit / LATENCY), 3),
         "refused_share": round(late / (late + steady), 4),
-        "refused_before": sum(at <= start for at in refused),
+        "refused_before": len(refused) - late,
     }
 
 

@@ -110,7 +110,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
     return write_jsonl(path, (row.to_json() for row in rows))
 
 
-encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
+encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode  # what is read from JSON has no cycles
 
 
 def write_jsonl(path: Path, values: Iterable[dict[str, Any]]) -> int:

@@ -1,7 +1,7 @@
 """Waits for the disk.  An answer counts when it is there, and not before.
 
-No request waits for that, so answers are let gather for a moment: a flush costs as much time of the processor as half
-an answer does.
+No request waits for that, so answers are let gather for a moment: a flush, with the thread it wakes, costs as much time
+of the processor as an answer does.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The real limit of an endpoint is found as TCP finds a link's: up by two for each answer until the first "too many
 requests", then down to three quarters of what was in flight, once for each burst, and up again by one for as many
-answers as the limit is wide.  Where the last "too many" was met, it waits longer before it looks again.
+answers as the limit is wide.  Where the last "too many" was met, it waits longer before it looks again, and if that was
+one too many again, no more than this one is taken back.
 """
 
 from __future__ import annotations
@@ -62,8 +63,10 @@ class Window:
         """
         closed = ticket == self.generation and not self.answered
         if ticket == self.generation:
-            self.known = max(1, int(min(self.limit, self.active)) - 1)
-            self.limit = max(1.0, float(int(min(self.limit, self.active) * DECREASE)))
+            used = int(min(self.limit, self.active))
+            probed = used == self.known + 1
+            self.known = max(1, used - 1)
+            self.limit = float(self.known if probed else max(1, int(used * DECREASE)))
             self.generation += 1
             self.answered = False
         self.active -= 1
@@ -159,7 +162,7 @@ class Limiter:
         return self.window.admit()
 
     def _delay(self) -> float:
-        return max(self.closed_until - time.monotonic(), *(pace.delay() for pace in self._paces), 0.0)
+        return max(0.0, self.closed_until - time.monotonic(), *(pace.delay() for pace in self._paces))
 
     def _later(self, delay: float) -> None:
         if self._timer:

@@ -75,6 +75,19 @@ def test_after_a_cut_the_limit_grows_by_one_for_as_many_answers() -> None:
     assert 49 <= window.limit <= 51
 
 
+def test_one_more_than_is_known_to_work_costs_that_one_place() -> None:
+    window, tickets = filled(64)
+    window.refuse(tickets.pop())
+    while window.limit < 64:
+        window.answer(tickets.pop())
+        tickets += [window.admit() for _ in range(int(window.limit) - window.active)]
+    assert window.known == 63
+    window.refuse(tickets.pop())
+    assert window.limit == window.known == 63
+    window.refuse(tickets.pop())
+    assert window.limit == 63, "of the same burst"
+
+
 def simulated(capacity: int, ceiling: int, latencies: Iterator[float], until: float) -> list[tuple[float, bool]]:
     """(time, whether it was answered) of every request to a server that refuses all above its capacity at once.
 
