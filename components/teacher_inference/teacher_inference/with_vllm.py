@@ -1,14 +1,15 @@
 """The weights of a hosted teacher inside vLLM, where the environment has it and there is a GPU.
 
-Written against vLLM's documented offline API (`LLM`, `SamplingParams`, prompts as token ids); it has not been run.
-vLLM reads a shared beginning once for texts; where a prompt's own log probabilities are asked for, as for labels, it
-does not (`SamplingParams.skip_reading_prefix_cache`), so k labels cost k passes over the prompt.
+vLLM keeps what it has read, in blocks of tokens, and reads a beginning that it knows no second time.  So the labels of
+a prompt, and prompts that begin alike, cost little more than one pass.  It does not do so where a prompt's own log
+probabilities are asked for; hence a label is scored by what follows its beginnings, never as a part of the prompt.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from teacher_inference.settings import Sampling
 from teacher_inference.teacher import CUT, Answer, Ask, Sink
 
 ROWS = 512  # questions handed over at a time: their answers are on disk before the next
+NEXT = 128  # tokens that `SamplingParams.logprob_token_ids` takes
 
 
 def available() -> bool:
@@ -34,15 +36,33 @@ def text_parameters(sampling: Sampling, sample: int, ends: Sequence[int]) -> dic
     return {**drawn, "max_tokens": sampling.max_tokens, "stop_token_ids": list(ends)}
 
 
-def label_parameters() -> dict[str, Any]:
-    """Arguments of `SamplingParams` that score a prompt: the log probability of each of its tokens, nothing drawn."""
-    return {"temperature": 0.0, "max_tokens": 1, "prompt_logprobs": 0, "detokenize": False}
+def label_parameters(tokens: Sequence[int]) -> dict[str, Any]:
+    """Arguments of `SamplingParams` that give the log probability of each of `tokens` as the next one."""
+    return {"temperature": 0.0, "max_tokens": 1, "logprob_token_ids": list(tokens), "detokenize": False}
 
 
-def label_score(prompt_logprobs: Sequence[Mapping[int, Any] | None], label: Sequence[int]) -> float:
-    """log P(label | prompt), from the `prompt_logprobs` of both together: one mapping of token to `Logprob` a place."""
-    places = prompt_logprobs[-len(label) :]
-    return sum(float(place[token].logprob) for place, token in zip(places, label, strict=True) if place is not None)
+def label_steps(labels: Sequence[Sequence[int]]) -> list[tuple[tuple[int, ...], list[int]]]:
+    """What to ask behind a prompt: beginnings of labels, and the tokens that some label goes on with there.
+
+    The empty beginning comes first; of more than `NEXT` tokens each `NEXT` are asked for by themselves.
+    """
+    following: dict[tuple[int, ...], dict[int, None]] = {}
+    for label in labels:
+        for place, token in enumerate(label):
+            following.setdefault(tuple(label[:place]), {})[token] = None
+    return [
+        (beginning, list(tokens)[start : start + NEXT])
+        for beginning, tokens in sorted(following.items(), key=lambda item: len(item[0]))
+        for start in range(0, len(tokens), NEXT)
+    ]
+
+
+def label_scores(
+    labels: Sequence[Sequence[int]], steps: Iterable[tuple[tuple[int, ...], Mapping[int, Any]]]
+) -> list[float]:
+    """log P(label | prompt) of each label: the sum over its tokens, of which `steps` has a `Logprob` by beginning."""
+    found = {(beginning, token): one.logprob for beginning, tokens in steps for token, one in tokens.items()}
+    return [math.fsum(found[tuple(label[:place]), token] for place, token in enumerate(label)) for label in labels]
 
 
 class VllmModel:
@@ -58,8 +78,10 @@ class VllmModel:
         self.tokenizer = load_tokenizer(source)
         self.sampling = sampling
         self.parameters: Any = vllm.SamplingParams
-        self.llm: Any = vllm.LLM(model=source, dtype="bfloat16", seed=sampling.seed or 0, enable_prefix_caching=True)
+        # the longest context that the memory has room for, in the precision that the GPU has
+        self.llm: Any = vllm.LLM(model=source, seed=sampling.seed or 0, max_model_len=-1, enable_prefix_caching=True)
         self.context = int(self.llm.llm_engine.model_config.max_model_len)
+        self.labels: dict[tuple[str, ...], list[list[int]]] = {}
         self.ends = sorted({*end_ids(self.tokenizer), int(self.tokenizer.eos_token_id)})
 
     def answers(self, window: Sequence[Ask], sink: Sink) -> Iterator[list[tuple[Ask, Answer]]]:
@@ -69,8 +91,8 @@ class VllmModel:
         fitting: list[tuple[Ask, list[int]]] = []
         for ask in window:
             ids = prompt_ids(self.tokenizer, ask.question.messages)
-            room = 1 if ask.question.direct else self.sampling.max_tokens
-            if len(ids) + room > self.context:
+            longest = max(map(len, self._label_ids(ask))) if ask.question.direct else self.sampling.max_tokens
+            if len(ids) + longest > self.context:
                 sink.fail(ask, f"longer than the model's context of {self.context} tokens")
             else:
                 fitting.append((ask, ids))
@@ -90,19 +112,29 @@ class VllmModel:
         return answers
 
     def _labels(self, asks: Sequence[tuple[Ask, list[int]]]) -> list[tuple[Ask, Answer]]:
-        from shared.labels import label_ids
         from teacher_inference.hosted import label_answer
 
-        labels = [label_ids(self.tokenizer, ask.question.candidates) for ask, _ in asks]
-        if any(len({tuple(label) for label in row}) < len(row) or not all(row) for row in labels):
-            raise InvalidInput(Problem("the model's tokenizer cannot tell some labels apart", field="task.labels"))
-        prompts = [ids + label for (_, ids), row in zip(asks, labels, strict=True) for label in row]
-        outputs = iter(self._run(prompts, self.parameters(**label_parameters())))
+        labels = [self._label_ids(ask) for ask, _ in asks]
+        steps = [label_steps(row) for row in labels]
+        prompts = [[*ids, *begin] for (_, ids), row in zip(asks, steps, strict=True) for begin, _ in row]
+        parameters = [self.parameters(**label_parameters(tokens)) for row in steps for _, tokens in row]
+        outputs = iter(self._run(prompts, parameters))
         answers = []
-        for (ask, ids), row in zip(asks, labels, strict=True):
-            scores = [label_score(next(outputs).prompt_logprobs, label) for label in row]
+        for (ask, ids), row, asked in zip(asks, labels, steps, strict=True):
+            scores = label_scores(row, [(begin, next(outputs).outputs[0].logprobs[0]) for begin, _ in asked])
             answers.append((ask, label_answer(ask.question.candidates, scores, len(ids))))
         return answers
+
+    def _label_ids(self, ask: Ask) -> list[list[int]]:
+        from shared.labels import label_ids
+
+        candidates = ask.question.candidates
+        if candidates not in self.labels:
+            labels = label_ids(self.tokenizer, candidates)
+            if len({tuple(ids) for ids in labels}) < len(labels) or not all(labels):
+                raise InvalidInput(Problem("the model's tokenizer cannot tell some labels apart", field="task.labels"))
+            self.labels[candidates] = labels
+        return self.labels[candidates]
 
     def _run(self, prompts: Sequence[Sequence[int]], parameters: Any) -> Sequence[Any]:
         given = [{"prompt_token_ids": list(ids)} for ids in prompts]
