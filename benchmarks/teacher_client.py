@@ -43,7 +43,7 @@ ANSWER = json.dumps(
 ).encode()
 LATENCY = 0.1
 CASES = ("clients", "hidden_limit", "first_fails")
-Client = Callable[[str, int, int], None]
+Client = Callable[[str, int, int], Callable[[], object]]  # prepares what is timed then
 
 
 def http(body: bytes, status: str = "200 OK") -> bytes:
@@ -100,7 +100,7 @@ def clients(requests: int, concurrency: int, rounds: int, peers: str | None) -> 
 def hidden_limit(requests: int = 3000, limit: int = 20, warm_up: int = 500) -> dict[str, float]:
     """How much of a capacity that nobody tells is used, and how often it is overstepped once it is known."""
     with Server(Behaviour(capacity=limit)) as server:
-        component(server.url, requests, 64)
+        component(server.url, requests, 64)()
         times, refused = server.seen()["answers"], server.seen()["refusals"]
     steady, start = len(times) - warm_up, times[warm_up - 1]
     late = sum(at > start for at in refused)
@@ -116,15 +116,16 @@ def hidden_limit(requests: int = 3000, limit: int = 20, warm_up: int = 500) -> d
 def first_fails(requests: int = 2000, concurrency: int = 64) -> dict[str, float]:
     """Each request is refused once, after the time that an answer takes: two round trips a request at best."""
     with Server(Behaviour(fails_first=True)) as server:
-        component(server.url, concurrency, concurrency)  # imports
+        component(server.url, concurrency, concurrency)()  # imports
+        run = component(server.url, requests, concurrency)
         started = time.perf_counter()
-        component(server.url, requests, concurrency)
+        run()
         seconds = time.perf_counter() - started
     ideal = 2 * LATENCY * requests / concurrency
     return {"seconds": round(seconds, 2), "ideal_seconds": ideal, "to_ideal_time": round(seconds / ideal, 2)}
 
 
-def measured(client: Callable[[str, int, int], None], url: str, requests: int, concurrency: int) -> dict[str, float]:
+def measured(client: Client, url: str, requests: int, concurrency: int) -> dict[str, float]:
     """A client in a process of its own: requests a second, CPU milliseconds a request, peak memory."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.Process(target=timed, args=(client, url, requests, concurrency, sender))
@@ -138,21 +139,20 @@ def medians(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
 
 
-def timed(
-    client: Callable[[str, int, int], None], url: str, requests: int, concurrency: int, sender: Connection
-) -> None:
-    client(url, concurrency, concurrency)  # imports and first connections
+def timed(client: Client, url: str, requests: int, concurrency: int, sender: Connection) -> None:
+    client(url, concurrency, concurrency)()  # imports and first connections
+    run = client(url, requests, concurrency)
     started, cpu = time.perf_counter(), time.process_time()
-    client(url, requests, concurrency)
+    run()
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     sender.send({"rps": round(requests / seconds), "cpu_ms": round(cpu / requests * 1000, 3), "peak_mb": round(peak)})
 
 
-def component(url: str, requests: int, concurrency: int) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        write_rows(Path(scratch), requests)
-        run_component(url, Path(scratch), concurrency)
+def component(url: str, requests: int, concurrency: int) -> Callable[[], object]:
+    scratch = tempfile.TemporaryDirectory()
+    write_rows(Path(scratch.name), requests)
+    return lambda: run_component(url, Path(scratch.name), concurrency)
 
 
 def write_rows(folder: Path, count: int, words: int = 0) -> None:
@@ -186,7 +186,7 @@ def peer(python: str | None, name: str, url: str, requests: int, concurrency: in
     return found
 
 
-def bare(url: str, requests: int, concurrency: int) -> None:
+def bare(url: str, requests: int, concurrency: int) -> Callable[[], object]:
     import aiohttp
 
     async def run() -> None:
@@ -200,10 +200,10 @@ def bare(url: str, requests: int, concurrency: int) -> None:
 
             await workers(ask, range(requests), concurrency)
 
-    asyncio.run(run())
+    return lambda: asyncio.run(run())
 
 
-def sdk(url: str, requests: int, concurrency: int) -> None:
+def sdk(url: str, requests: int, concurrency: int) -> Callable[[], object]:
     from openai import AsyncOpenAI
 
     async def run() -> None:
@@ -216,7 +216,7 @@ def sdk(url: str, requests: int, concurrency: int) -> None:
 
             await workers(ask, range(requests), concurrency)
 
-    asyncio.run(run())
+    return lambda: asyncio.run(run())
 
 
 async def workers(ask: Callable[[int], Awaitable[None]], numbers: Iterable[int], concurrency: int) -> None:

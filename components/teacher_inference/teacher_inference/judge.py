@@ -22,21 +22,14 @@ class Judge:
     def __init__(self, task: Task, needs: Needs) -> None:
         self.task, self.needs = task, needs
 
-    def extract(self, question: Question, answer: Answer) -> Extracted:
-        """Raises Rejected when the answer is none."""
+    def read(self, question: Question, answer: Answer) -> Extracted | Rejected:
+        """What an answer says, or why it is none."""
         if answer.finish in FINISHES:
-            raise Rejected(FINISHES[answer.finish])
-        return self.task.extract(answer.text, question.candidates)
-
-    def useless(self, question: Question, answer: Answer) -> bool:
-        """Whether another sample of the same question may be better; a filtered prompt stays one."""
-        if answer.finish == FILTERED:
-            return False
+            return Rejected(FINISHES[answer.finish])
         try:
-            self.extract(question, answer)
-        except Rejected:
-            return True
-        return False
+            return self.task.extract(answer.text, question.candidates)
+        except Rejected as reason:
+            return reason
 
     def probabilities(self, question: Question, answer: Answer, extracted: Extracted) -> tuple[dict[str, Any], str]:
         """The row's fields of log probabilities; and, where they could have been had, why they are missing."""
@@ -50,6 +43,11 @@ class Judge:
             tokens, missing = _known("token_logprobs", lambda: answer_tokens(answer, extracted.answer))
             fields |= tokens
         return fields, missing
+
+
+def useless(answer: Answer, read: Extracted | Rejected) -> bool:
+    """Whether another sample of the same question may be better; a filtered prompt stays one."""
+    return isinstance(read, Rejected) and answer.finish != FILTERED
 
 
 def _known(field: str, read: Callable[[], Any]) -> tuple[dict[str, Any], str]:

@@ -16,7 +16,7 @@ from typing import TextIO
 from shared.errors import ComponentError
 from shared.progress import Progress
 from shared.rows import SPLITS, Row, write_json, write_rows
-from shared.tasks import Rejected
+from shared.tasks import Extracted, Rejected
 from teacher_inference.judge import Judge
 from teacher_inference.questions import Questions, is_asked
 from teacher_inference.selection import Policy, Usable
@@ -91,14 +91,13 @@ class Runner:
     def _usable(self, question: Question, count: int) -> list[Usable]:
         found: list[Usable] = []
         reasons: list[str] = []
-        for answer in chain(*(source.answers(self._draws(question, count)) for source in self.sources)):
-            try:
-                if isinstance(answer, str):
-                    raise Rejected(answer)
+        for answer, read in chain(*(source.answers(self._draws(question, count)) for source in self.sources)):
+            if answer is not None:
                 self.tally.total.add(answer)
-                found.append(Usable(answer, self.judge.extract(question, answer)))
-            except Rejected as reason:
-                reasons.append(str(reason))
+            if answer is not None and isinstance(read, Extracted):
+                found.append(Usable(answer, read))
+            else:
+                reasons.append(str(read))
         if not found:
             raise Rejected(reasons[0])
         return found

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from shared.progress import Progress
-from teacher_inference.judge import Judge
+from shared.tasks import Extracted, Rejected
+from teacher_inference.judge import Judge, useless
 from teacher_inference.store import Store
 from teacher_inference.teacher import Answer, Ask, Draws, Question, Teacher, request_key
 from teacher_inference.usage import Meter
@@ -22,16 +23,17 @@ class Source:
     def key(self, question: Question, sample: int) -> str:
         return request_key(self.teacher, question, sample)
 
-    def answers(self, draws: Draws) -> Iterator[Answer | str]:
-        """What came of each sample of a question, in order: an answer, or the reason why there is none."""
+    def answers(self, draws: Draws) -> Iterator[tuple[Answer | None, Extracted | Rejected]]:
+        """What came of each sample of a question, in order: an answer and what it says, or the reason why not."""
         for sample in draws:
             key = self.key(draws.question, sample)
             answer = self.store.get(key)
             if answer is None:
-                yield self.failures.get(key, "not answered")
+                yield None, Rejected(self.failures.get(key, "not answered"))
                 continue
-            yield answer
-            if self.judge.useless(draws.question, answer):
+            read = self.judge.read(draws.question, answer)
+            yield answer, read
+            if useless(answer, read):
                 draws.extend()
 
     def buy(self, wanted: Iterator[Draws], progress: Progress) -> None:
@@ -90,6 +92,8 @@ class Purchase:
 
     def _another(self, draws: Draws, answer: Answer | None) -> bool:
         """Whether an answer is useless and the question worth another try."""
-        again = bool(draws.spare and answer and self.source.judge.useless(draws.question, answer) and draws.extend())
+        if not draws.spare or answer is None:
+            return False
+        again = useless(answer, self.source.judge.read(draws.question, answer)) and draws.extend()
         self.progress.total += again
         return again
