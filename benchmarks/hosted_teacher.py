@@ -1,6 +1,6 @@
 """What a hosted teacher answers a second beside transformers' `generate` in batches of 16: prints one JSON object.
 
-    python benchmarks/hosted_teacher.py [--texts 32] [--labels 64] [--max-tokens 48] [--threads N]
+    python benchmarks/hosted_teacher.py [--texts 32] [--labels 256] [--max-tokens 48] [--threads N]
 
 SmolLM2-135M-Instruct on made-up rows, both sides in the precision that is fast here, from messages to answers, without
 the loading of the weights.  "component" is the whole of `teacher_inference`, answers flushed to disk included;
@@ -42,7 +42,7 @@ Rows = Sequence[dict[str, Any]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=32)
-    parser.add_argument("--labels", type=int, default=64)
+    parser.add_argument("--labels", type=int, default=256)
     parser.add_argument("--max-tokens", type=int, default=48)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--only", nargs="+", choices=CASES, default=CASES)

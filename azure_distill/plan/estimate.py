@@ -14,7 +14,8 @@ from typing import Any
 
 from azure_distill.plan.plan import Literal, Plan
 
-CHARACTERS_PER_TOKEN = 4  # of English text, in the tokenizers of current models
+BYTES_PER_TOKEN = 4  # of English text, in the tokenizers of current models; about as many of other scripts, in UTF-8
+LEAST_BYTES_PER_TOKEN = 3  # of code
 TOKENS_PER_MESSAGE = 4  # of a chat template, around a message
 FIRST_TOKEN = 1.0  # seconds of a request before its answer begins
 TOKENS_PER_SECOND = 50  # of one answer, from then on
@@ -57,9 +58,9 @@ def estimate(plan: Plan, preview: Mapping[str, Any]) -> Estimate:
     terms = _Terms.of(plan)
     requests, most = preview["requests"], preview["most_requests"]
     messages = max((len(prompt["messages"]) for prompt in preview["prompts"]), default=1)
-    tokens = _tokens(preview["prompt_characters"]) + requests * messages * TOKENS_PER_MESSAGE
-    most_tokens = _tokens(preview["most_prompt_characters"]) + most * messages * TOKENS_PER_MESSAGE
-    answers = preview["answer_characters"]
+    tokens = _tokens(preview["prompt_bytes"]) + requests * messages * TOKENS_PER_MESSAGE
+    most_tokens = _tokens(preview["most_prompt_bytes"], LEAST_BYTES_PER_TOKEN) + most * messages * TOKENS_PER_MESSAGE
+    answers = preview["answer_bytes"]
     expected = None
     if answers is not None:
         expected = terms.load(requests, tokens, min(_tokens(answers) + requests, requests * terms.max_tokens))
@@ -68,8 +69,8 @@ def estimate(plan: Plan, preview: Mapping[str, Any]) -> Estimate:
     )
 
 
-def _tokens(characters: int) -> int:
-    return math.ceil(characters / CHARACTERS_PER_TOKEN)
+def _tokens(size: int, bytes_per_token: int = BYTES_PER_TOKEN) -> int:
+    return math.ceil(size / bytes_per_token)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ class _Terms:
 
 def _assumed(terms: _Terms) -> list[str]:
     assumed = [
-        f"{CHARACTERS_PER_TOKEN} characters a token, {TOKENS_PER_MESSAGE} tokens around a message",
+        f"{BYTES_PER_TOKEN} bytes a token, for the most {LEAST_BYTES_PER_TOKEN}",
+        f"{TOKENS_PER_MESSAGE} tokens around a message",
         "answers as long as the labels or the references",
         f"at most {terms.max_tokens} tokens an answer",
     ]

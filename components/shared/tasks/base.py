@@ -130,11 +130,13 @@ class LabelTask(Task):
 
 def find_label(text: str, candidates: Sequence[str]) -> str | None:
     """The one candidate that `text` names: as the whole text, as its first words, or alone anywhere in it."""
-    plain = squash(text).rstrip(".!")
-    exact = [c for c in candidates if squash(c) == plain]
-    if exact:
-        return exact[0]
-    named = [c for c in candidates if re.search(rf"(?<!\w){re.escape(squash(c))}(?!\w)", plain)]
+    said = squash(text)
+    plain = said.rstrip(".!")
+    for whole, ends in ((said, ""), (plain, ""), (plain, ".!")):  # "U.S." may be a label, and "U.S" mean it
+        exact = [c for c in candidates if whole and squash(c).rstrip(ends) == whole]
+        if exact:
+            return exact[0]
+    named = [c for c in candidates if re.search(rf"(?<!\w){re.escape(squash(c))}(?!\w)", said)]
     # of "positive" and "very positive", a text that names both by naming the longer one means the longer one
     longest = [c for c in named if not any(squash(c) in squash(o) and c != o for o in named)]
     return longest[0] if len(longest) == 1 else None
@@ -145,9 +147,12 @@ def parse_reasoned(text: str) -> tuple[str, str]:
     start, end = text.find("{"), text.rfind("}")
     try:
         value: Any = json.loads(text[start : end + 1], strict=False)
-        return str(value["reason"]), str(value["answer"])
-    except (ValueError, KeyError, TypeError):
+        reason, answer = value["reason"], value["answer"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Rejected("unparsable chain of thought") from None
+    if not isinstance(answer, str | int | float):  # null, or an object
+        raise Rejected("the answer is no text")
+    return str(reason), str(answer)
 
 
 def squash(text: str) -> str:

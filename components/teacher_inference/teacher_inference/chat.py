@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from teacher_inference.outcome import plain, whole
-from teacher_inference.teacher import REFUSED, Answer, Question, TokenLogprobs
+from teacher_inference.teacher import BROKEN, CALLED, CUT, REFUSED, Answer, Question, TokenLogprobs
+
+# finish reasons of those who have their own: Mistral, vLLM, SGLang, DeepSeek, gateways
+FINISHES = {
+    "model_length": CUT,
+    "max_tokens": CUT,
+    "max_output_tokens": CUT,
+    "error": BROKEN,
+    "abort": BROKEN,
+    "insufficient_system_resource": BROKEN,
+    "tool_calls": CALLED,
+    "function_call": CALLED,
+}
 
 
 def body(question: Question, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,12 +29,12 @@ def read(value: Any, latency_ms: float) -> Answer:
     """The first choice of a completion."""
     choice = value["choices"][0]
     message = choice["message"]
-    finish = REFUSED if message.get("refusal") else str(choice.get("finish_reason") or "stop")
+    finish = str(choice.get("finish_reason") or "stop")
     usage = value.get("usage") or {}
     tokens = _tokens(choice.get("logprobs"))
     return Answer(
         text=plain(_joined(message.get("content"))),
-        finish=finish,
+        finish=REFUSED if message.get("refusal") else FINISHES.get(finish, finish),
         prompt_tokens=whole(usage.get("prompt_tokens")),
         completion_tokens=whole(usage.get("completion_tokens")),
         latency_ms=latency_ms,
@@ -41,7 +53,7 @@ def _tokens(logprobs: Any) -> list[tuple[TokenLogprobs, list[int] | None]]:
     """Token by token, the chosen one among the listed; empty where there are none, or none that can be read."""
     try:
         return [(_position(position), _odd_bytes(position)) for position in logprobs["content"]]
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return []
 
 

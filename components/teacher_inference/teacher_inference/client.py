@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +16,7 @@ from teacher_inference.apis import Address, Api
 from teacher_inference.auth import Credential, NoCredential
 from teacher_inference.dialect import WRAPPING, Dialect
 from teacher_inference.outcome import EXHAUSTED, Failed, Outcome, Retry, ServerError, read_response
+from teacher_inference.quotation import quotes, repeats
 from teacher_inference.teacher import CUT, Answer, Ask, Needs, Question
 from teacher_inference.unwrap import unwrapped
 from teacher_inference.usage import Budget, Meter
@@ -24,7 +24,6 @@ from teacher_inference.wire import Wire
 
 CHARACTERS_PER_TOKEN, TOKENS_PER_MESSAGE = 2, 8  # rather too many tokens; for rates, before the answer
 OBJECT_TOKENS = 32  # of the object around a label, and of the fence around that
-PIECE = 12  # characters that stand in a message by quotation, hardly by chance
 CONVINCED = 3  # alike answers after which a fault is taken for the endpoint's, not a row's
 RESPONSE_METHOD = "choose distillation.method: response, which needs none"
 
@@ -61,27 +60,30 @@ class Client:
 
         Where the method cannot do without log probabilities, no second request is sent before an answer held some.
         """
-        async with self._probing():
-            if self.needs != "none" and not self.with_logprobs and self.without_logprobs >= CONVINCED:
-                raise self._no_logprobs("its answers hold none")
-            dialect = self.dialect
-            body = self._body(ask, dialect)
-            reserved = await self._reserve(ask)
-            outcome: Answer | Retry | ServerError = Retry("stopped", lost=True)
-            try:
-                outcome = await self._post(json.dumps(body).encode())
-            finally:
-                lost = isinstance(outcome, Retry) and outcome.lost
-                self.budget.settle(reserved, outcome if isinstance(outcome, Answer) else None, lost)
-            if isinstance(outcome, ServerError):
-                return self._refused(outcome, dialect, body, ask.question)
-            if isinstance(outcome, Answer):
-                self._count(body, outcome)
-                return unwrapped(outcome) if self._wraps(ask, dialect) else outcome
-            return outcome
+        if self.needs != "none" and not self.with_logprobs:
+            async with self._alone:
+                if not self.with_logprobs:
+                    if self.without_logprobs >= CONVINCED:
+                        raise self._no_logprobs("its answers hold none")
+                    return await self._send(ask)
+        return await self._send(ask)
 
-    def _probing(self) -> AbstractAsyncContextManager[Any]:
-        return self._alone if self.needs != "none" and not self.with_logprobs else nullcontext()
+    async def _send(self, ask: Ask) -> Outcome:
+        dialect = self.dialect
+        body = self._body(ask, dialect)
+        reserved = await self._reserve(ask)
+        outcome: Answer | Retry | ServerError = Retry("stopped", lost=True)
+        try:
+            outcome = await self._post(json.dumps(body).encode())
+        finally:
+            lost = isinstance(outcome, Retry) and outcome.lost
+            self.budget.settle(reserved, outcome if isinstance(outcome, Answer) else None, lost)
+        if isinstance(outcome, ServerError):
+            return self._refused(outcome, dialect, body, ask.question)
+        if isinstance(outcome, Answer):
+            self._count(body, outcome)
+            return unwrapped(outcome) if self._wraps(ask, dialect) else outcome
+        return outcome
 
     def _longest(self, ask: Ask) -> int:
         return self.max_tokens + (OBJECT_TOKENS if self._wraps(ask, self.dialect) else 0)
@@ -150,10 +152,10 @@ class Client:
             raise self._not_found(error, str(body.get("model")))
         if error.code in EXHAUSTED:
             raise ServiceUnavailable(f"the quota at {self.address.base} is used up ({error})")
-        if dialect is not self.dialect or (not _quotes(error, question) and self._adapt(error, body)):
+        if dialect is not self.dialect or (not quotes(error.message, question) and self._adapt(error, body)):
             return Retry("another form", adapted=True)
-        self.refusals += 1
-        if not self.answers and self.refusals >= CONVINCED:
+        self.refusals += not error.too_long
+        if not (self.answers or self.meter.stored) and self.refusals >= CONVINCED:
             raise InvalidInput(Problem(f"the endpoint refuses the requests: {self._told(error, question)}"))
         return Failed(f"refused by the endpoint ({error})")
 
@@ -163,6 +165,8 @@ class Client:
         if after is None:
             return False
         if self.needs != "none" and not after.top_logprobs:
+            if self.meter.stored:  # it gave them before
+                return False
             raise self._no_logprobs(f"it refuses to ({error})")
         self.dialect = after
         self.meter.adapted.append(after.told(before))
@@ -181,17 +185,9 @@ class Client:
 
     def _told(self, error: ServerError, question: Question) -> str:
         """The endpoint's own words, unless they quote the prompt; never the secret."""
-        quotes = _quotes(error, question, shortest=1)
-        message = "" if quotes else f": {self.credential.scrub(' '.join(error.message.split()))[:200]}"
+        message = (
+            ""
+            if repeats(error.message, question)
+            else f": {self.credential.scrub(' '.join(error.message.split()))[:200]}"
+        )
         return f"{error}{message}"
-
-
-def _quotes(error: ServerError, question: Question, shortest: int = PIECE) -> bool:
-    """Whether the endpoint's words hold some of the question's, of messages of at least `shortest` characters."""
-    texts = [message["content"] for message in question.messages if len(message["content"]) >= shortest]
-    return any(piece in error.message for text in texts for piece in _pieces(text))
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """Pieces of a text; a quotation of two pieces' length or more holds at least one of them."""
-    return (text[start : start + PIECE] for start in range(0, max(1, len(text) - PIECE + 1), PIECE))

@@ -20,7 +20,6 @@ FIELDS: Mapping[Constraint, tuple[str, ...]] = {
     "guided": ("guided_choice", "guided_json", "guided"),
     "grammar": ("grammar", "json_schema"),
 }
-OTHER_REASONS = re.compile(r"context|too long|too large|length_exceeded|maximum.*tokens", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Dialect:
         for name in DRAWN:
             if name in sent and re.search(rf"\b{name}\b", said):
                 return replace(self, left_out=self.left_out | {name})
-        if not unanswered or error.status not in (400, 422) or OTHER_REASONS.search(f"{error.code} {said}"):
+        if not unanswered or error.status not in (400, 422) or error.too_long:
             return None
         if self._holds(sent):
             return replace(self, constraint=None)

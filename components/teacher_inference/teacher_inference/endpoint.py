@@ -15,7 +15,7 @@ from teacher_inference import wire
 from teacher_inference.apis import APIS, address, detect
 from teacher_inference.auth import credential
 from teacher_inference.client import Client
-from teacher_inference.dialect import Dialect
+from teacher_inference.dialect import WRAPPING, Dialect
 from teacher_inference.engine import Engine
 from teacher_inference.health import Health
 from teacher_inference.limiter import Limiter, Pace, Window
@@ -62,9 +62,14 @@ class EndpointTeacher:
         }
         if self.api.top_logprobs and (question.direct or self.needs == "tokens"):
             request |= {"logprobs": True, "top_logprobs": self.api.top_logprobs[0]}
-        if self.settings.constrain and question.candidates:
-            request["labels"] = question.candidates
+        if self.settings.constrain and not self._free(question):
+            request["labels"] = question.candidates  # none: the answer is held to the form of a reasoned one
         return request
+
+    def _free(self, question: Question) -> bool:
+        """Whether the answer is held to nothing: it need not, or its label's own probabilities are wanted."""
+        wrapped = bool(self.api.constraints) and self.api.constraints[0] in WRAPPING
+        return not (question.candidates or question.reasoned) or (question.direct and self.needs != "none" and wrapped)
 
     def ask(self, asks: Asks, sink: Sink) -> None:
         first = asks.take()

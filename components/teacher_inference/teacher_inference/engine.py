@@ -31,8 +31,8 @@ GRACE = 5.0  # seconds that requests in flight get when a run stops; a stopped s
 class Engine:
     """Runs samples of questions through `send`, which returns what came of one request and raises what ends the run.
 
-    `tokens` estimates how many tokens a question uses, for the limiter.  A question that got nothing but "too many
-    requests" for `patience` seconds, while others may have been answered, asks for too much at once.
+    `tokens` estimates how many tokens a question uses, for the limiter.  A question that got "too many requests" as
+    often as a question may fail, over `patience` seconds, while others may have been answered, asks for too much.
     """
 
     send: Callable[[Ask], Awaitable[Outcome]]
@@ -59,29 +59,38 @@ class Engine:
         with Signals(stopped):
             error = await _first_error(workers, stopped)
             if error is not None:
-                await self._drain(workers)
+                await self._drain(workers, stopped)
             await self._flusher.close()
         if error is not None:
             raise error
+        self.health.known(self.meter.stored)
         self.health.finish()
 
-    async def _drain(self, workers: Sequence[asyncio.Task[None]]) -> None:
-        """Let the requests in flight end, and nothing new begin."""
+    async def _drain(self, workers: Sequence[asyncio.Task[None]], stopped: asyncio.Future[BaseException]) -> None:
+        """Let the requests in flight end, and nothing new begin.
+
+        They are paid for and waited for, as long as a request may take; after a signal for `grace` seconds.
+        """
         self._stopping = True
         for worker in workers:
             if worker not in self._sending:
                 worker.cancel()
-        await asyncio.wait(workers, timeout=self.grace)
+        if self._sending and not stopped.done():
+            print(f"stopping when {len(self._sending)} requests in flight have ended", flush=True)
+        ended: asyncio.Future[Any] = asyncio.gather(*workers, return_exceptions=True)
+        await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([ended], timeout=self.grace)
         for worker in workers:
             worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        await ended
 
     async def _work(self, asks: Asks) -> None:
         while not self._stopping and (ask := asks.take()) is not None:
             await self._settle(ask)
 
     async def _settle(self, ask: Ask) -> None:
-        failures, began = 0, time.monotonic()
+        failures = throttles = 0
+        throttled_since = 0.0
         while not self._stopping:
             outcome = await self._attempt(ask)
             if outcome is None:
@@ -92,19 +101,18 @@ class Engine:
             if isinstance(outcome, Failed):
                 self._give_up(ask, outcome.reason, reached=True)
                 return
-            failures += not (outcome.throttled or outcome.adapted)
-            if reason := self._hopeless(outcome, failures, time.monotonic() - began):
-                self._give_up(ask, reason, outcome.reached)
+            if outcome.throttled:
+                throttles += 1
+                throttled_since = throttled_since or time.monotonic()
+            else:
+                failures += not outcome.adapted
+            if failures == self.backoff.attempts:
+                self._give_up(ask, f"{outcome.reason} in {failures} attempts", outcome.reached)
                 return
-            await self._wait(outcome, failures)
-
-    def _hopeless(self, outcome: Retry, failures: int, seconds: float) -> str | None:
-        """Why a question is not tried again."""
-        if failures == self.backoff.attempts:
-            return f"{outcome.reason} in {failures} attempts"
-        if outcome.throttled and seconds > self.patience:
-            return f"{outcome.reason} for {self.patience / 60:.0f} min"
-        return None
+            if throttles >= self.backoff.attempts and time.monotonic() - throttled_since > self.patience:
+                self._give_up(ask, f"{outcome.reason} for {self.patience / 60:.0f} min", reached=True)
+                return
+            await self._wait(outcome, failures + throttles)
 
     async def _wait(self, outcome: Retry, failures: int) -> None:
         if outcome.adapted:
@@ -114,6 +122,7 @@ class Engine:
         elif not outcome.reached:
             self.health.unreached(outcome.reason)
         self.meter.retries += 1
+        self.sink.count(())  # the progress line tells of retries, too
         if not self._stopping:
             await asyncio.sleep(self.backoff.wait(max(1, failures), outcome.wait))
 
@@ -157,13 +166,14 @@ class Engine:
             self.limiter.answered(ticket, tokens, outcome.prompt_tokens + outcome.completion_tokens)
         elif isinstance(outcome, Retry) and outcome.throttled:
             self.meter.throttled += 1
-            self.limiter.throttled(ticket, self.backoff.wait(1, outcome.wait))
+            self.limiter.throttled(ticket, self.backoff.wait(1 + self.limiter.closures, outcome.wait))
         else:
             self.limiter.failed()
         self.meter.limit = int(self.limiter.window.limit)
 
     def _give_up(self, ask: Ask, reason: str, reached: bool) -> None:
-        self.health.failure(reason, reached)
+        self.health.known(self.meter.stored)
+        self.health.failure(reason, reached, len(self._sending))
         self.sink.fail(ask, reason)
 
 

@@ -20,7 +20,7 @@ class Health:
     def __init__(self, url: str, min_ratio: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.url, self.min_ratio, self.clock = url, min_ratio, clock
         self.recent: deque[bool] = deque(maxlen=RECENT)
-        self.answered = self.asked = 0
+        self.answered = self.asked = self.stored = 0
         self.reasons: Counter[str] = Counter()
         self.reached = False
         self.started = self.last_answer = clock()
@@ -30,14 +30,24 @@ class Health:
         self.last_answer = self.clock()
         self._count(True)
 
-    def failure(self, reason: str, reached: bool) -> None:
-        """A request that got no answer in all its attempts; raises ServiceUnavailable when there is no hope."""
+    def known(self, stored: int) -> None:
+        """So many of this run's answers were bought by earlier runs: the endpoint did give them."""
+        self.recent.extend([True] * min(stored - self.stored, RECENT))
+        self.stored = stored
+
+    def failure(self, reason: str, reached: bool, in_flight: int = 0) -> None:
+        """A request that got no answer in all its attempts; raises ServiceUnavailable when there is no hope.
+
+        What is `in_flight` may be answered yet: a refusal is quicker than an answer.
+        """
         self.reached |= reached
         self.reasons[reason] += 1
         if not self.reached:
             raise ServiceUnavailable(f"cannot reach {self.url}: {reason}")
         self._count(False)
-        if len(self.recent) >= ENOUGH and sum(self.recent) < self.min_ratio * len(self.recent):
+        if len(self.recent) >= ENOUGH and sum(self.recent) + in_flight < self.min_ratio * (
+            len(self.recent) + in_flight
+        ):
             self._give_up(sum(self.recent), len(self.recent), "recent ")
 
     def unreached(self, reason: str) -> None:
@@ -52,8 +62,9 @@ class Health:
 
     def finish(self) -> None:
         """Judge the whole run."""
-        if self.asked and self.answered < self.min_ratio * self.asked:
-            self._give_up(self.answered, self.asked, "")
+        answered, asked = self.answered + self.stored, self.asked + self.stored
+        if self.asked and answered < self.min_ratio * asked:
+            self._give_up(answered, asked, "")
 
     def _count(self, answered: bool) -> None:
         self.asked += 1

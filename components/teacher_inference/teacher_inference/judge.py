@@ -7,12 +7,14 @@ from typing import Any
 
 from shared.tasks import Extracted, Rejected, Task
 from teacher_inference.probabilities import Unknown, answer_probabilities, answer_tokens
-from teacher_inference.teacher import CUT, FILTERED, REFUSED, Answer, Needs, Question
+from teacher_inference.teacher import BROKEN, CALLED, CUT, FILTERED, REFUSED, Answer, Needs, Question
 
 FINISHES = {
     FILTERED: "refused by the content filter",
     REFUSED: "the teacher refused to answer",
     CUT: "cut at max_tokens",
+    BROKEN: "the endpoint broke off",
+    CALLED: "the teacher called a tool",
 }
 
 

@@ -110,6 +110,7 @@ class Limiter:
         self.window, self.requests, self.tokens = window, requests, tokens
         self._paces = [pace for pace in (requests, tokens) if pace]
         self.closed_until = 0.0
+        self.closures = 0  # times that nothing at all got through, since the last answer
         self._waiting: deque[tuple[asyncio.Future[int], int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -130,6 +131,7 @@ class Limiter:
     def answered(self, ticket: int, charged: int, used: int) -> None:
         if self.tokens and used:
             self.tokens.charge(used - charged)
+        self.closures = 0
         self.window.answer(ticket)
         self._grant()
 
@@ -140,6 +142,7 @@ class Limiter:
     def throttled(self, ticket: int, wait: float) -> None:
         """The endpoint refused; when it lets nothing through, nobody sends for `wait` seconds."""
         if self.window.refuse(ticket):
+            self.closures += 1
             self.closed_until = max(self.closed_until, time.monotonic() + wait)
         self._grant()
 

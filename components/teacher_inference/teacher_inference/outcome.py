@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from teacher_inference.teacher import FILTERED, Answer
 
 RETRYABLE = {408, 409, 425, 429}
 OVERLOADED = 529  # Anthropic's "everybody asks too much"
+UNANSWERED = {408, 504}  # timeouts, after which an answer may have been made and charged
+TOO_LONG = re.compile(r"context|too long|too large|length_exceeded|maximum.*tokens", re.IGNORECASE)
 EXHAUSTED = {"insufficient_quota", "billing_hard_limit_reached", "credit_balance_exhausted"}
 
 
@@ -54,6 +57,11 @@ class ServerError:
             "responsibleaipolicyviolation" in self.message.lower()
         )
 
+    @property
+    def too_long(self) -> bool:
+        """Whether this row is refused for its length, which says nothing of others."""
+        return self.status == 413 or bool(TOO_LONG.search(f"{self.code} {self.param} {self.message}"))
+
     def __str__(self) -> str:
         """Status and code; the message may quote the prompt and is left out."""
         return " ".join(filter(None, (str(self.status), self.code)))
@@ -78,7 +86,7 @@ def read_response(
     if status in RETRYABLE or status >= 500:
         wait = asked_wait(headers)
         throttled = status in (429, OVERLOADED) or (status == 503 and wait is not None)
-        return Retry(str(error), wait, throttled)
+        return Retry(str(error), wait, throttled, lost=status in UNANSWERED)
     if status in (400, 422) and error.filtered:
         return Answer("", FILTERED, latency_ms=latency_ms)
     return error
@@ -88,7 +96,7 @@ def read_answer(body: bytes, latency_ms: float, read: Read) -> Answer | Retry:
     """An answer; a body that is none is asked for again."""
     try:
         return read(json.loads(body), round(latency_ms, 3))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
         return Retry("a body that is no answer", lost=True)
 
 
@@ -106,6 +114,7 @@ def read_error(status: int, body: bytes) -> ServerError:
     inner = value.get("innererror")
     detail = str(inner.get("code", "")) if isinstance(inner, dict) else ""
     message = f"{value.get('message') or value.get('detail') or ''} {detail}".strip()
+    code = code if re.fullmatch(r"[\w.-]{1,64}", str(code)) else ""  # it is told, so it must be a name, not a text
     return ServerError(status, message, str(code or ""), str(value.get("param") or ""))
 
 

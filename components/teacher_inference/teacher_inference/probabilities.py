@@ -18,6 +18,8 @@ from typing import Any
 from teacher_inference.teacher import Answer, TokenLogprobs
 
 NEGLIGIBLE = 1e-3
+ROUNDING = 1e-6  # by which listed probabilities may miss their sum
+MOST_UNKNOWN = 0.25  # of what the known candidates have together, that the others may have
 ENDS = 2  # end-of-turn tokens that some endpoints list, too
 
 
@@ -65,7 +67,8 @@ def _token(token: str, listed: Sequence[tuple[str, float]], odd: bytes | None) -
 def candidate_logprobs(tokens: Sequence[TokenLogprobs], candidates: Sequence[str]) -> dict[str, float]:
     """log P(candidate), not normalised, along an answer's tokens.
 
-    A candidate that no listed token begins gets the least listed log probability, an upper bound of its own.
+    A candidate that no listed token begins gets an upper bound of its own.  Raises Unknown where such bounds are so
+    large that they would make the distribution.
     """
     found: dict[str, list[float]] = {candidate: [] for candidate in candidates}
     path, given, floor, unclear = "", 0.0, -math.inf, 0.0
@@ -79,7 +82,7 @@ def candidate_logprobs(tokens: Sequence[TokenLogprobs], candidates: Sequence[str
                 followed = given + logprob
             elif fits:
                 unclear += math.exp(given + logprob)
-        floor = max(floor, given + min(logprob for _, logprob in listed))
+        floor = max(floor, given + _unlisted([logprob for _, logprob in listed]))
         path += chosen
         if followed is None:
             break
@@ -90,7 +93,16 @@ def candidate_logprobs(tokens: Sequence[TokenLogprobs], candidates: Sequence[str
     known = {candidate: logsumexp(parts) for candidate, parts in found.items() if parts}
     if len(decided) > 1 or unclear > NEGLIGIBLE * math.exp(logsumexp(list(known.values()))):
         raise Unknown("labels share their first token")
+    unknown = len(candidates) - len(known)
+    if unknown and floor + math.log(unknown) > math.log(MOST_UNKNOWN) + logsumexp(list(known.values())):
+        raise Unknown("too few tokens are listed")
     return {candidate: known.get(candidate, floor) for candidate in candidates}
+
+
+def _unlisted(listed: Sequence[float]) -> float:
+    """An upper bound of a token's log probability that is not listed: the least of those, and of what they leave."""
+    left = 1.0 - sum(map(math.exp, listed))
+    return min(*listed, math.log(max(left, ROUNDING)))
 
 
 def matching(text: str, candidates: Sequence[str]) -> list[str]:

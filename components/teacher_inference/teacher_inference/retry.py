@@ -56,7 +56,7 @@ def asked_wait(headers: Mapping[str, str], now: float | None = None) -> float | 
 
 
 def _number(text: str | None, divisor: float = 1.0) -> float | None:
-    if text is None or not re.fullmatch(r"\s*\d{1,12}(\.\d*)?\s*", text, re.ASCII):
+    if text is None or not re.fullmatch(r"\s*\d{1,13}(\.\d*)?\s*", text, re.ASCII):
         return None
     return float(text) / divisor
 
@@ -66,23 +66,28 @@ def _retry_after(text: str | None, now: float) -> float | None:
     if seconds is not None or text is None:
         return seconds
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+        return _from(parsedate_to_datetime(text), now)
     except (ValueError, OverflowError):
         return None
 
 
 def _until(text: str, now: float) -> float | None:
     try:
-        point = datetime.fromisoformat(text.strip())
+        return _from(datetime.fromisoformat(text.strip()), now)
     except ValueError:
         return None
+
+
+def _from(point: datetime, now: float) -> float:
+    """Seconds until a point in time, which is of UTC where it names no zone."""
     return max(0.0, (point if point.tzinfo else point.replace(tzinfo=UTC)).timestamp() - now)
 
 
 def _duration(text: str | None, now: float) -> float | None:
-    """`6m0s`, `1.5s`, `20ms`, plain seconds, or a point in time: of Unix, or by RFC 3339."""
+    """`6m0s`, `1.5s`, `20ms`, plain seconds, or a point in time: of Unix (in milliseconds, too), or by RFC 3339."""
     seconds = _number(text)
     if seconds is not None:
+        seconds = seconds / 1000 if seconds > 1e12 else seconds
         return max(0.0, seconds - now) if seconds > 1e9 else seconds
     if text and "T" in text:
         return _until(text, now)

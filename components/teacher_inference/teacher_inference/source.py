@@ -82,6 +82,7 @@ class Purchase:
             known = key in self.source.store
             if known or bytes.fromhex(key) in self._asked:
                 self.meter.reused += 1
+                self.meter.stored += known
                 self.progress.total -= 1
                 if known and draws.spare:
                     self._another(draws, self.source.store.get(key))

@@ -16,7 +16,8 @@ TokenLogprobs = tuple[str, Sequence[tuple[str, float]]]
 # log probabilities that a method needs: none (they are kept where they come for nothing), of labels, of tokens
 Needs = Literal["none", "labels", "tokens"]
 
-FILTERED, REFUSED, CUT = "content_filter", "refusal", "length"
+# finishes by which an answer is none; all but `refusal`, `error` and `tool_calls` are OpenAI's reasons
+FILTERED, REFUSED, CUT, BROKEN, CALLED = "content_filter", "refusal", "length", "error", "tool_calls"
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Question:
 class Answer:
     """What came back for a question.
 
-    `finish` is OpenAI's finish reason, or `refusal`.  `top_logprobs` holds for each answer token the token and its
-    likeliest alternatives; `token_bytes` the bytes of those tokens, by their position, whose text cannot show them
+    `finish` is OpenAI's finish reason, or one of those above.  `top_logprobs` holds for each answer token the token and
+    its likeliest alternatives; `token_bytes` the bytes of those tokens, by their position, whose text cannot show them
     (parts of a character).  `label_logprobs` is log P(candidate | prompt), not normalised, where the teacher is a
     model at hand.  `prompt_tokens` and `completion_tokens` are the teacher's own counts, 0 where it gives none.
     """

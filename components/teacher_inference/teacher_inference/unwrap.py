@@ -20,12 +20,15 @@ def unwrapped(answer: Answer) -> Answer:
     """
     try:
         value: Any = json.loads(answer.text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return answer
     if not isinstance(value, dict) or len(value) != 1:
         return answer
+    label = next(iter(value.values()))
+    if not isinstance(label, str | int | float):  # null, or another object
+        return answer
     tokens = answer.top_logprobs and inside(answer.top_logprobs)
-    return replace(answer, text=str(next(iter(value.values()))), top_logprobs=tokens or None, token_bytes=None)
+    return replace(answer, text=str(label), top_logprobs=tokens or None, token_bytes=None)
 
 
 def inside(tokens: Sequence[TokenLogprobs]) -> list[TokenLogprobs]:

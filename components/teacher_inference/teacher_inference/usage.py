@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.errors import InvalidInput, Problem
 from teacher_inference.settings import Prices
-from teacher_inference.teacher import FILTERED, Answer
+from teacher_inference.teacher import Answer
 
 COUNTS = (
     "requests", "retries", "throttled", "reused", "bought", "asked_again", "prompt_tokens", "completion_tokens"
@@ -19,7 +19,8 @@ COUNTS = (
 class Meter:
     """Counts of this run alone; what earlier runs bought counts as `reused`.
 
-    `limit` is how many requests may be in flight at the moment; `adapted` what the endpoint would not take.
+    `limit` is how many requests may be in flight at the moment; `adapted` what the endpoint would not take; `stored`
+    how many of the reused answers earlier runs have bought, the others being shared by rows.
     """
 
     prices: Prices | None = None
@@ -32,6 +33,7 @@ class Meter:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     limit: int = 0
+    stored: int = 0
     adapted: list[str] = field(default_factory=list)
 
     def __add__(self, other: Meter) -> Meter:
@@ -98,12 +100,12 @@ class Budget:
         """Replace a reservation by what the request did cost: nothing where the endpoint refused it.
 
         A request that was `lost` on its way back may have been answered and is taken to cost the most it can, as is
-        an answer without counts of tokens.
+        an answer without counts of tokens; Azure charges for a prompt that its content filter refuses.
         """
         self.reserved -= reserved
         if answer is not None and self.prices is not None:
             known = self.prices.cost(answer.prompt_tokens, answer.completion_tokens)
-            self.spent += known if answer.prompt_tokens or answer.finish == FILTERED else reserved
+            self.spent += known if answer.prompt_tokens else reserved
             self.answers += 1
         elif lost:
             self.spent += reserved

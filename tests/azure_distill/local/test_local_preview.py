@@ -71,7 +71,7 @@ def test_every_sample_counts_and_no_key_is_needed(tmp_path: Path) -> None:
     found = preview(build_plan(job(tmp_path, teacher=teacher), {}), Home.locate(), 0)
     assert found["prompts"] == []
     assert found["requests"] == 4 * sum(found["rows"].values())
-    assert found["answer_characters"] == found["requests"] * len("technical")
+    assert found["answer_bytes"] == found["requests"] * len("technical")
 
 
 def test_data_that_is_wrong_or_elsewhere_has_no_preview(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ COUNTED = {
     "rows": {"train": 100, "test": 20},
     "requests": 110,
     "most_requests": 220,
-    "prompt_characters": 4400,
-    "most_prompt_characters": 8800,
-    "answer_characters": 440,
+    "prompt_bytes": 4400,
+    "most_prompt_bytes": 8800,
+    "answer_bytes": 440,
     "prompts": [{"messages": [{}, {}]}],
 }
 
@@ -37,12 +37,14 @@ def estimated(folder: Path, counted: dict[str, Any] = COUNTED, **teacher: Any) -
 def test_tokens_and_money(tmp_path: Path) -> None:
     found = estimated(tmp_path, prices={"input_per_million": 2, "output_per_million": 8})
     assert found.expected
-    # a quarter of the characters, four tokens for each of two messages, one to end an answer
+    # a quarter of the bytes, four tokens for each of two messages, one to end an answer
     assert (found.expected.requests, found.expected.prompt_tokens) == (110, 1100 + 110 * 8)
     assert found.expected.completion_tokens == 110 + 110
     assert found.expected.cost == pytest.approx((1980 * 2 + 220 * 8) / 1e6)
     assert (found.most.requests, found.most.completion_tokens) == (220, 22_000)
-    assert found.most.cost == pytest.approx((2 * 1980 * 2 + 22_000 * 8) / 1e6)
+    # a third of the bytes
+    assert found.most.prompt_tokens == 2934 + 220 * 8
+    assert found.most.cost == pytest.approx((found.most.prompt_tokens * 2 + 22_000 * 8) / 1e6)
 
 
 def test_time_is_that_of_the_slowest_ceiling(tmp_path: Path) -> None:
@@ -67,6 +69,6 @@ def test_without_prices_there_is_no_cost_and_a_hosted_teacher_has_no_time(tmp_pa
 
 
 def test_nothing_is_expected_of_answers_whose_length_nothing_tells(tmp_path: Path) -> None:
-    found = estimated(tmp_path, COUNTED | {"answer_characters": None})
+    found = estimated(tmp_path, COUNTED | {"answer_bytes": None})
     assert found.expected is None
     assert found.most.completion_tokens == 22_000

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -43,11 +45,17 @@ class Work:
         self.failed[ask.key] = reason
 
 
-def run(work: Work, outcome: dict[str, Outcome], **settings: float) -> None:
+def run(
+    work: Work, outcome: dict[str, Outcome], *, seconds: float = 0.0, refusals: float = math.inf, **settings: float
+) -> None:
+    """`outcome` of a question as often as `refusals`, an answer otherwise; each takes `seconds`."""
+    times: Counter[str] = Counter()
+
     async def send(ask: Ask) -> Outcome:
-        await asyncio.sleep(0)
+        await asyncio.sleep(seconds)
         work.sent += 1
-        return outcome.get(ask.key, Answer("yes"))
+        times[ask.key] += 1
+        return outcome[ask.key] if ask.key in outcome and times[ask.key] <= refusals else Answer("yes")
 
     async def all_() -> None:
         limiter, backoff = Limiter(Window(2)), Backoff(base=0.001, cap=0.001)
@@ -118,3 +126,65 @@ class BrokenDisk(Work):
 def test_a_disk_that_fails_ends_the_run(at: str) -> None:
     with pytest.raises(OSError, match=f"no {at}"):
         run(BrokenDisk("a", "b", "c", at=at), {})
+
+
+def test_waiting_for_a_place_is_no_refusal() -> None:
+    """A question that waited long and is then refused once has not asked for too much."""
+    work = Work(*(str(number) for number in range(40)), "late")
+    run(work, {"late": Retry("429", wait=0.001, throttled=True)}, patience=0.0, seconds=0.005, refusals=1)
+    assert work.failed == {}
+    assert "late" in work.answered
+
+
+def test_what_is_in_flight_when_a_run_fails_is_kept() -> None:
+    work = Work("a", "b")
+
+    async def send(ask: Ask) -> Outcome:
+        work.sent += 1
+        if ask.key == "a":
+            await asyncio.sleep(0.01)
+            raise RuntimeError("this ends the run")
+        await asyncio.sleep(0.3)
+        return Answer("yes")
+
+    async def all_() -> None:
+        engine = Engine(
+            send, lambda ask: 1, Limiter(Window(2)), Health("url", 0.5), Meter(), work, Backoff(), grace=0.05
+        )
+        await engine.run(work)
+
+    with pytest.raises(RuntimeError):
+        asyncio.run(all_())
+    assert work.answered == ["b"]
+
+
+def test_an_endpoint_that_says_only_too_many_is_asked_ever_more_rarely() -> None:
+    """Without a header that says when; one answer, and it is asked as at first."""
+    limiter, waits = Limiter(Window(8)), []
+
+    async def all_() -> None:
+        for _ in range(6):
+            ticket = await asyncio.wait_for(limiter.acquire(1), 1)
+            waits.append(limiter.closures)
+            limiter.throttled(ticket, 0.0)
+        ticket = await limiter.acquire(1)
+        limiter.answered(ticket, 1, 1)
+        waits.append(limiter.closures)
+
+    asyncio.run(all_())
+    assert waits == [0, 1, 2, 3, 4, 5, 0]
+
+
+def test_refusals_make_a_question_wait_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    wait = Backoff.wait
+
+    def noted(self: Backoff, failures: int, after: float | None) -> float:
+        asked.append(failures)
+        return wait(self, failures, after)
+
+    monkeypatch.setattr(Backoff, "wait", noted)
+    work = Work("a")
+    run(work, {"a": Retry("429", throttled=True)}, patience=0.0, refusals=5)
+    assert max(asked) == 5
+    assert work.answered == ["a"]

@@ -121,3 +121,27 @@ def test_probabilities_that_contradict_the_answer_are_dropped_and_counted(bench:
     assert result.train[7].answer == "sport"
     assert result.train[7].label_logprobs is None
     assert result.usage["label_logprobs"] == {"rows": 11, "missing": {"another label is likelier than the answer": 1}}
+
+
+def test_answers_of_another_form_do_not_serve(bench: Bench) -> None:
+    """Held to a schema a label comes inside an object, whose probabilities are not those of the label."""
+    bench.write("train", [f"question {number}" for number in range(6)])
+    with LoopbackTeacher(sport, logprobs=some_logprobs) as server:
+        bench.run(server, TOPICS)
+        assert all("response_format" in seen.body for seen in server.requests)
+        result = bench.run(server, TOPICS, needs="labels")
+        assert len(server.requests) == 12
+        assert not any("response_format" in seen.body for seen in server.requests[6:])
+        assert result.usage["label_logprobs"]["rows"] == 6
+        bench.run(server, TOPICS)
+        bench.run(server, TOPICS, needs="labels")
+    assert len(server.requests) == 12
+
+
+def test_after_the_first_log_probability_requests_go_out_together(bench: Bench) -> None:
+    bench.write("train", [f"question {number}" for number in range(24)])
+    with LoopbackTeacher(sport, logprobs=some_logprobs, latency=0.1) as server:
+        bench.run(server, TOPICS, needs="labels")
+    assert server.most_in_flight >= 8
+    first, second = sorted(seen.at for seen in server.requests)[:2]
+    assert second - first >= 0.1  # the first one alone

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback_teacher import LoopbackTeacher, completion, hang, raw
+from loopback_teacher import Fault, LoopbackTeacher, completion, hang, raw, status
 from teacher_bench import Bench
 
 from shared.errors import InvalidInput
@@ -79,6 +79,26 @@ def test_what_was_lost_on_its_way_back_is_taken_to_have_been_paid(bench: Bench) 
     assert len(server.requests) <= 4
 
 
+@pytest.mark.parametrize("fault", [status(408), status(504), status(400, {"code": "content_filter"})])
+def test_refusals_that_azure_charges_for_are_taken_to_have_been_paid(bench: Bench, fault: Fault) -> None:
+    bench.write("train", PROMPTS)
+    with LoopbackTeacher(plan=lambda number, body: fault) as server, pytest.raises(InvalidInput, match="max_cost"):
+        bench.run(server, prices=PRICES, sampling=Sampling(max_tokens=2), limits=Limits(max_cost=0.1))
+    assert len(server.requests) <= 4
+
+
+def test_answers_in_flight_are_waited_for_when_the_money_is_spent(bench: Bench) -> None:
+    """They are paid: as many are kept as were answered."""
+    bench.write("train", PROMPTS)
+    with LoopbackTeacher(latency=0.3) as server:
+        with pytest.raises(InvalidInput, match="max_cost"):
+            bench.run(server, prices=PRICES, sampling=Sampling(max_tokens=2), limits=Limits(max_cost=0.1))
+        bought = server.answered
+        result = bench.run(server, sampling=Sampling(max_tokens=2))
+    assert bought >= 3
+    assert result.usage["reused"] == bought
+
+
 ANSWERS = st.one_of(
     st.tuples(st.just("answer"), st.integers(1, 60), st.integers(0, 40)),
     st.tuples(st.sampled_from(["refused", "lost", "silent", "filtered"]), st.just(0), st.just(0)),
@@ -101,11 +121,9 @@ def test_no_order_of_events_spends_more_than_is_allowed(
             if kind == "answer":
                 given_back = Answer("x", prompt_tokens=prompt, completion_tokens=completed)
                 bill += prices.cost(prompt, completed)
-            elif kind in ("lost", "silent"):
-                given_back = Answer("x") if kind == "silent" else None
+            elif kind in ("lost", "silent", "filtered"):
+                given_back = {"silent": Answer("x"), "filtered": Answer("", FILTERED)}.get(kind)
                 bill += prices.cost(60, 40)
-            elif kind == "filtered":
-                given_back = Answer("", FILTERED)
             budget.settle(reserved, given_back, lost=kind == "lost")
             assert bill <= max_cost + 1e-9
         try:

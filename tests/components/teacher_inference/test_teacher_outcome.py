@@ -11,7 +11,7 @@ from loopback_teacher import completion, one_token
 from teacher_inference import chat
 from teacher_inference import outcome as outcomes
 from teacher_inference.outcome import Retry, ServerError, read_error
-from teacher_inference.teacher import FILTERED, REFUSED, Answer
+from teacher_inference.teacher import BROKEN, CALLED, CUT, FILTERED, REFUSED, Answer
 
 
 def read_response(status: int, headers: dict[str, str], body: bytes, latency: float) -> object:
@@ -124,6 +124,35 @@ def test_parts_refusals_and_broken_text() -> None:
     refused = read_answer(json.dumps(completion(None, refusal="no")).encode(), 1.0)
     assert isinstance(refused, Answer)
     assert refused.finish == REFUSED
+
+
+@pytest.mark.parametrize(
+    ("said", "finish"),
+    [
+        ("model_length", CUT),
+        ("max_tokens", CUT),
+        ("abort", BROKEN),
+        ("tool_calls", CALLED),
+        ("eos", "eos"),
+        ("", "stop"),
+    ],
+)
+def test_reasons_to_finish_that_some_have_of_their_own(said: str, finish: str) -> None:
+    answer = read_answer(json.dumps(completion("x", finish=said)).encode(), 1.0)
+    assert isinstance(answer, Answer)
+    assert answer.finish == finish
+
+
+def test_a_number_beyond_all_numbers_costs_no_answer() -> None:
+    body = json.dumps(completion("x", logprobs={"content": [{"token": "x", "logprob": -(10**400)}]}))
+    answer = read_answer(body.encode(), 1.0)
+    assert isinstance(answer, Answer)
+    assert answer.top_logprobs is None
+
+
+@pytest.mark.parametrize("code", ["the row says my name is Ann", "x" * 65, {"a": 1}])
+def test_a_code_that_is_no_name_is_not_told(code: Any) -> None:
+    assert str(read_error(400, json.dumps({"error": {"code": code, "type": code}}).encode())) == "400"
 
 
 @given(st.integers(200, 599), st.binary() | JSON.map(lambda value: json.dumps(value).encode()))

@@ -42,8 +42,20 @@ def test_tokens_that_are_no_label_do_not_count() -> None:
 
 
 def test_a_label_that_is_not_listed_gets_the_bound() -> None:
-    tokens = [position("sport", sport=0.9, politics=0.09, x=0.01)]
-    assert probabilities(tokens, TOPICS)["tech"] == pytest.approx(0.01)
+    tokens = [position("sport", sport=0.9, politics=0.07, x=0.01)]
+    assert probabilities(tokens, TOPICS)["tech"] == pytest.approx(0.01 / 0.98)
+
+
+def test_the_bound_is_no_more_than_the_listed_tokens_leave() -> None:
+    tokens = [position("sport", sport=0.6, politics=0.4)]
+    assert probabilities(tokens, TOPICS) == pytest.approx({"sport": 0.6, "politics": 0.4, "tech": 0}, abs=1e-5)
+    tokens = [position("sport", sport=0.99)]
+    assert probabilities(tokens, TOPICS) == pytest.approx({"sport": 0.98, "politics": 0.01, "tech": 0.01}, abs=1e-3)
+
+
+def test_where_next_to_nothing_is_listed_nothing_is_known() -> None:
+    with pytest.raises(Unknown, match="too few tokens are listed"):
+        probabilities([position("sport", sport=0.6)], TOPICS)
 
 
 def test_the_next_token_decides_between_labels_that_begin_alike() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,8 @@ NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
         ({"retry-after": "Tue, 14 Nov 2023 22:13:00 GMT"}, 0.0),
         ({"retry-after": "86400"}, LONGEST_ASKED),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "Tue Nov 14 22:13:32 2023"}, 12.0),  # RFC 9110: without a zone it is UTC
+        ({"retry-after": "Tue, 14 Nov 2023 22:13:32 -0000"}, 12.0),
         ({"retry-after": "-3"}, None),
         ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
         ({"x-ms-retry-after-ms": "250"}, 0.25),
@@ -40,6 +44,7 @@ NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
         ({"x-ratelimit-reset-tokens": "1m30s"}, 90.0),
         ({"x-ratelimit-reset": "12"}, 12.0),
         ({"x-ratelimit-reset": "1700000030"}, 30.0),
+        ({"x-ratelimit-reset": "1700000030500"}, 30.5),
         (
             {
                 "x-ratelimit-reset-requests": "3s",
@@ -52,7 +57,12 @@ NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
         ({"x-ratelimit-reset-requests": "3s", "x-ratelimit-remaining-requests": "40"}, None),
     ],
 )
-def test_what_servers_ask_for(headers: dict[str, str], seconds: float | None) -> None:
+def test_what_servers_ask_for(
+    headers: dict[str, str], seconds: float | None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    request.addfinalizer(time.tzset)
     assert asked_wait(headers, NOW) == (None if seconds is None else pytest.approx(seconds))
 
 
