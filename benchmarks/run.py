@@ -151,6 +151,7 @@ def teacher_client_section() -> str:
         else:
             rows.append(f"| {name} | {client['rps']:,} | {client['cpu_ms']:.2f} ms | {client['peak_mb']} MB |")
     hidden, flaky = found["hidden_limit"], found["first_fails"]
+    memory, kills = answer("benchmarks/teacher_memory.py"), answer("benchmarks/kill_teacher.py")
     return (
         f"## Teacher client\n\n{found['requests']:,} requests, {found['concurrency']} at once, to a server of this "
         f"machine that answers after 100 ms, so {found['ideal_rps']:,.0f} a second at best; medians of "
@@ -158,7 +159,10 @@ def teacher_client_section() -> str:
         "answer flushed to disk.\n\n" + "\n".join(rows) + "\n\nA hidden limit of "
         f"{hidden['limit']} at once, refusals with `Retry-After`: {hidden['share_of_capacity']:.0%} of the capacity, "
         f"{hidden['refused_share']:.1%} of the requests refused after the first {hidden['warm_up']}. The first attempt "
-        f"of every request fails with 503: {flaky['to_ideal_time']:.2f} times the ideal time."
+        f"of every request fails with 503: {flaky['to_ideal_time']:.2f} times the ideal time. {memory['rows']:,} rows "
+        f"take {memory['peak_mb']:.0f} MB at most.\n\nA job of {kills['rows']:,} rows was killed with `kill -9` at "
+        f"{kills['kills']} random moments: {kills['lost']} answers were lost, and at most {kills['most_by_one_kill']} "
+        f"requests were sent again after one kill, with {kills['in_flight']} in flight."
     )
 
 
