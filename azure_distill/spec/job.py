@@ -99,6 +99,7 @@ class Hyperparameters(Part):
     checkpoint_minutes: float | None = Field(None, ge=0)
     sharding: Literal["none", "full"] | None = None
     packing: bool | None = None
+    gradient_checkpointing: bool | None = None
 
 
 class TeacherModel(Part):

@@ -11,6 +11,9 @@ from shared.rows import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+DATE = "26 Jul 2024"
+"""Today's date for templates that tell it, Llama 3's; their own fallback, lest prompts change overnight."""
+
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message]) -> list[int]:
     """Token ids of a prompt up to and including the header of the assistant's turn."""
@@ -34,7 +37,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, 
     if not tokenizer.chat_template:
         raise InvalidInput("the model has no chat template: choose an instruct model")
     plain: Any = [dict(message) for message in messages]
-    text = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=generate)
+    text = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=generate, date_string=DATE)
     return str(text)
 
 

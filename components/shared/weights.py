@@ -165,12 +165,14 @@ def load_model(
 
 
 def fast_dtype() -> torch.dtype:
-    """bfloat16 on a GPU and on CPUs with bfloat16 instructions, float32 elsewhere."""
+    """bfloat16 on GPUs and CPUs with instructions for it, float32 elsewhere (a T4 or V100 emulates it, slowly)."""
     import torch
 
-    if torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported():
-        return torch.bfloat16
-    return torch.float32
+    if torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
 
 
 def weight_bytes(model: PreTrainedModel) -> int:

@@ -42,7 +42,7 @@ class Listed:
 
 
 class Aligner:
-    """Aligns rows for one student, and counts how much of them aligned."""
+    """Aligns rows for one student, and counts how much of those with log probabilities aligned."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
@@ -65,7 +65,12 @@ class Aligner:
             raise InvalidInput(Problem(message, file, None, "distillation.method", hint))
 
     def align(self, answer: str, ids: Sequence[int], tokens: Sequence[Mapping[str, Any]]) -> Listed | None:
-        """`ids` are the student's for `answer` and its end of turn, `tokens` the row's `token_logprobs`."""
+        """`ids` are the student's for `answer` and its end of turn, `tokens` the row's `token_logprobs`.
+
+        A row without any does not count: it says nothing of how alike the tokenizers are.
+        """
+        if not tokens:
+            return None
         self.tokens += len(ids) - 1
         spans = self._teacher_spans(answer.encode(), [_bytes(token) for token in tokens])
         end = len(answer.encode())

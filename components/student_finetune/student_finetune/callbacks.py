@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -107,7 +108,10 @@ class BestEpoch(TrainerCallback):
                 value.copy_(self.weights[name])
 
     def save(self, checkpoint: Path) -> None:
-        save_file(self.weights, checkpoint / f"best-{ranks.rank()}.safetensors")
+        try:
+            save_file(self.weights, checkpoint / f"best-{ranks.rank()}.safetensors")
+        except SafetensorError as error:
+            raise ComponentError(f"cannot write the checkpoint {checkpoint}: {error}") from None
 
     def load(self, checkpoint: Path) -> None:
         file = checkpoint / f"best-{ranks.rank()}.safetensors"

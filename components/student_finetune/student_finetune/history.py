@@ -12,7 +12,7 @@ class History:
     `loss` has a mean for about every hundredth of the run; `open_loss` and `open_steps` are of the mean in the making.
     `stale` counts the epochs since the best one, `resumed_at` the steps at which the run went on from a checkpoint.
     `precision` is what products are computed in, `sharded` whether the processes share one copy of the student,
-    `packed` whether the rows of a batch are one sequence.
+    `packed` whether the rows of a batch are one sequence, `recomputed` whether layers are computed again backward.
     """
 
     steps: int = 0
@@ -30,6 +30,7 @@ class History:
     precision: str = "float32"
     sharded: bool = False
     packed: bool = False
+    recomputed: bool = False
 
     def add_loss(self, loss: float, every: int) -> bool:
         """Count a step's loss; true when that completed the mean over `every` steps."""

@@ -73,20 +73,25 @@ def forward_kl(student: torch.Tensor, teacher: torch.Tensor, temperature: float)
 
     Written as Σ p (t - s) + logsumexp s - logsumexp t, for which autograd keeps two tensors of this size and not five.
     """
-    t, s = teacher / temperature, student / temperature
+    t, s = cooled(teacher, temperature), cooled(student, temperature)
     difference = (t.softmax(-1) * (t - s)).sum(-1)
     return temperature**2 * (difference + s.logsumexp(-1) - t.logsumexp(-1))
 
 
+def cooled(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Logits at a temperature; at 1 they are themselves, for a division copies all of them, and once more backward."""
+    return logits if temperature == 1 else logits / temperature
+
+
 def reverse_kl(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
     """T² · KL(student ‖ teacher) at temperature T, from logits [tokens, vocabulary]: [tokens]."""
-    p, q = (teacher / temperature).log_softmax(-1), (student / temperature).log_softmax(-1)
+    p, q = cooled(teacher, temperature).log_softmax(-1), cooled(student, temperature).log_softmax(-1)
     return temperature**2 * (q.exp() * (q - p)).sum(-1)
 
 
 def jensen_shannon(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
     """T² · (KL(teacher ‖ m) + KL(student ‖ m)) / 2 with m their mean, at temperature T, from logits: [tokens]."""
-    p, q = (teacher / temperature).log_softmax(-1), (student / temperature).log_softmax(-1)
+    p, q = cooled(teacher, temperature).log_softmax(-1), cooled(student, temperature).log_softmax(-1)
     middle = torch.logaddexp(p, q) - math.log(2)
     return temperature**2 * 0.5 * (p.exp() * (p - middle) + q.exp() * (q - middle)).sum(-1)
 

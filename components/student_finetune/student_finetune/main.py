@@ -80,7 +80,7 @@ def _train(
     with students.complete_or_nothing(arguments.model) as folder, _tracker(chosen, distillation) as tracker:
         history = train(student, examples, objective, chosen, validation, folder, checkpoints, tracker)
         if ranks.is_main():
-            students.save(student, folder, chosen)
+            parameters = students.save(student, folder, chosen)
             name = arguments.student_id or (arguments.student_folder and arguments.student_folder.name)
             write_record(
                 folder,
@@ -92,6 +92,7 @@ def _train(
                 arguments.data,
                 student,
                 history,
+                parameters,
                 aligner.coverage,
             )
     if checkpoints and ranks.is_main():

@@ -20,20 +20,22 @@ from student_finetune.settings import Hyperparameters
 FLASH = "flash_attention_2"
 
 
-def is_packed(models: Sequence[Any], examples: Sequence[Example], chosen: Hyperparameters) -> bool:
+def is_packed(models: Sequence[Any], examples: Sequence[Example], chosen: Hyperparameters, half: bool) -> bool:
     """What the job says, else whether FlashAttention is at hand; in either case only where the rows stay apart.
 
-    Prints why rows are not packed that the job wants packed.  Gives the models FlashAttention where there is a GPU.
+    Prints why rows are not packed that the job wants packed.  Gives the models FlashAttention where there is a GPU and
+    products are computed in `half` precision, the only one that it knows.
     """
     if chosen.packing is False or (chosen.packing is None and not torch.cuda.is_available()):
         return False
-    reason = ""
+    reason, before = "", [model.config._attn_implementation for model in models]
     if any(len(ids) > 1 for example in examples for ids in example.candidates):
         reason = "their candidate answers have several tokens"
-    elif not (_use_flash(models) or chosen.packing):
+    elif not ((half and _use_flash(models)) or chosen.packing):
         return False
-    elif not all(keeps_apart(model) for model in models):
+    elif not all(keeps_apart(model, half) for model in models):
         reason = "the model's attention does not keep them apart"
+        _restore(models, before)
     if reason:
         print(f"rows are not packed: {reason}", flush=True)
     return not reason
@@ -50,9 +52,14 @@ def _use_flash(models: Sequence[Any]) -> bool:
         print(f"without FlashAttention: {reason}", flush=True)
     if all(map(_is_flash, models)):  # some models refuse by a warning
         return True
-    for model, implementation in zip(models, before, strict=True):
-        model.set_attn_implementation(implementation)
+    _restore(models, before)
     return False
+
+
+def _restore(models: Sequence[Any], implementations: Sequence[str]) -> None:
+    for model, implementation in zip(models, implementations, strict=True):
+        if model.config._attn_implementation != implementation:
+            model.set_attn_implementation(implementation)
 
 
 def _is_flash(model: Any) -> bool:
@@ -60,18 +67,24 @@ def _is_flash(model: Any) -> bool:
 
 
 @torch.no_grad()
-def keeps_apart(model: Any) -> bool:
+def keeps_apart(model: Any, half: bool = False) -> bool:
     """Whether what stands in one packed row is of no account to the next.
 
-    Asked of the model itself: there are attentions that ignore where rows begin, and layers that are no attention.
+    Asked of the model itself: there are attentions that ignore where rows begin, layers that are no attention, and
+    attentions that this GPU cannot compute.
     """
     device, training, states = next(model.parameters()).device, model.training, []
     model.eval()  # or dropout would tell them apart
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        for first in ([1, 2, 3, 4], [5, 6, 7, 8]):
-            batch = {name: value.to(device) for name, value in together([first, [9, 10, 11]]).items()}
-            states.append(hidden_states(model, batch, torch.arange(4, 7, device=device)).float())
-    model.train(training)
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=half and device.type == "cuda"):
+            for first in ([1, 2, 3, 4], [5, 6, 7, 8]):
+                batch = {name: value.to(device) for name, value in together([first, [9, 10, 11]]).items()}
+                states.append(hidden_states(model, batch, torch.arange(4, 7, device=device)).float())
+    except RuntimeError as error:
+        print(f"without FlashAttention: {str(error).splitlines()[0]}", flush=True)
+        return False
+    finally:
+        model.train(training)
     return torch.allclose(states[0], states[1], rtol=1e-3, atol=1e-5)
 
 

@@ -32,12 +32,14 @@ def write_record(
     data: Path,
     student: Student,
     history: History,
+    parameters: int,
     coverage: float | None = None,
 ) -> None:
     """Write training.json.
 
-    `coverage` is the share of the answers' tokens for which an endpoint's log probabilities were of use.
-    `trained_tokens` are the answers' tokens over all epochs; `tokens_per_s` counts prompts too, padding never.
+    `parameters` are those of the saved model.  `coverage` is the share of the answers' tokens for which an endpoint's
+    log probabilities were of use.  `trained_tokens` are the answers' tokens over all epochs; `tokens_per_s` counts
+    prompts too, padding never.
     """
     write_json(
         folder / "training.json",
@@ -59,7 +61,7 @@ def write_record(
             "tokens_per_s": round(history.seen_tokens / history.seconds, 1),
             "seconds": round(history.seconds, 2),
             "peak_memory_bytes": peak_memory_bytes(),
-            "parameters": sum(parameter.numel() for parameter in student.model.parameters()),
+            "parameters": parameters,
             **({"kept_layers": student.kept_layers} if student.kept_layers else {}),
             "data_hash": data_hash(data),
             "device": device(),
@@ -67,6 +69,7 @@ def write_record(
             "processes": ranks.world(),
             "sharded": history.sharded,
             "packed": history.packed,
+            "gradient_checkpointing": history.recomputed,
             "resumed_at": history.resumed_at,
             "versions": versions(),
         },

@@ -58,7 +58,8 @@ class Hyperparameters:
     size.  `quantization` `4bit` keeps frozen weights in four bits (QLoRA).  `target_modules` are the linear maps that
     get LoRA weights, null all; `keep_adapter` also saves these apart.  `keep_layers` cuts so many layers, evenly
     spaced, out of the pretrained model before it is trained.  `packing` feeds the rows of a batch as one sequence; null
-    does so where attention gains by it (see `packing`).
+    does so where attention gains by it (see `packing`).  `gradient_checkpointing` computes the layers a second time
+    instead of keeping what they computed for the backward pass; null does so for large students on a GPU.
     """
 
     learning_rate: float
@@ -80,6 +81,7 @@ class Hyperparameters:
     keep_adapter: bool = False
     keep_layers: int | None = None
     packing: bool | None = None
+    gradient_checkpointing: bool | None = None
 
 
 SCRATCH = Hyperparameters(learning_rate=2e-3, batch_size=16, num_epochs=12, weight_decay=0.05)
@@ -166,6 +168,7 @@ HYPERPARAMETERS: Allowed = {
     "keep_adapter": Flag(),
     "keep_layers": Bounds(int, 1, optional=True),
     "packing": Flag(optional=True),
+    "gradient_checkpointing": Flag(optional=True),
 }
 DISTILLATION: Allowed = {
     "temperature": Bounds(float, 0, 100, above=True),
@@ -237,6 +240,8 @@ def parse_hyperparameters(text: str, *, from_scratch: bool) -> Hyperparameters:
             for name in ("quantization", "target_modules", "keep_adapter")
             if value.get(name)
         ]
+    if chosen.quantization and chosen.sharding == "full":
+        problems.append(Problem("does not go with quantization: 4bit", field="hyperparameters.sharding"))
     if problems:
         raise InvalidInput(*problems)
     return replace(chosen, lora_alpha=chosen.lora_alpha or 2 * chosen.lora_rank)

@@ -22,7 +22,7 @@ OPTIMIZER = 12
 
 def is_worthwhile(model: Any, chosen: Hyperparameters) -> bool:
     """What the job says, else whether a copy of everything is too much for one GPU."""
-    if ranks.world() == 1 or chosen.sharding == "none":
+    if ranks.world() == 1 or chosen.sharding == "none" or chosen.quantization:
         return False
     if chosen.sharding == "full":
         return True

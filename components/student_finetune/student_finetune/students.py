@@ -17,7 +17,7 @@ from shared.errors import ComponentError, InvalidInput, Problem
 from shared.layers import evenly_spaced, keep_layers
 from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
 from shared.tasks import Task
-from shared.weights import load_model, load_tokenizer
+from shared.weights import fast_dtype, load_model, load_tokenizer
 from student_finetune import ranks
 from student_finetune.data import Located
 from student_finetune.mlflow_format import write_mlflow
@@ -62,7 +62,7 @@ def from_weights(source: str, chosen: Hyperparameters) -> Student:
     tokenizer = load_tokenizer(source)
     end_ids(tokenizer)  # refuses a model without a chat template before its weights are read
     # frozen weights need no float32; a CPU multiplies bfloat16 weights slower than it converts float32 ones
-    frozen_half = chosen.lora_rank > 0 and torch.cuda.is_available()
+    frozen_half = chosen.lora_rank > 0 and torch.cuda.is_available() and fast_dtype() is torch.bfloat16
     dtype = torch.bfloat16 if frozen_half else torch.float32
     if chosen.quantization:
         model: Any = load_model(source, dtype, quantization_config=_four_bits(), device_map=torch.cuda.current_device())
@@ -78,7 +78,6 @@ def from_weights(source: str, chosen: Hyperparameters) -> Student:
 
 def _four_bits() -> Any:
     """QLoRA's way of keeping frozen weights (Dettmers et al., arXiv 2305.14314)."""
-    import torch
     from transformers import BitsAndBytesConfig
 
     config: Any = BitsAndBytesConfig
@@ -86,7 +85,7 @@ def _four_bits() -> Any:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=fast_dtype(),
     )
 
 
@@ -95,7 +94,7 @@ def _prepared(model: Any, chosen: Hyperparameters) -> Any:
     if chosen.quantization:
         from peft import prepare_model_for_kbit_training
 
-        model = prepare_model_for_kbit_training(model, gradient_checkpointing_kwargs={"use_reentrant": False})
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # `train` sees to that
     layers = list(model.get_decoder().layers)
     trained = range(max(0, len(layers) - (chosen.trained_layers or len(layers))), len(layers))
     if chosen.lora_rank:
@@ -156,10 +155,11 @@ def unquantized(student: Student, chosen: Hyperparameters) -> Any:
     return model
 
 
-def save(student: Student, folder: Path, chosen: Hyperparameters) -> None:
+def save(student: Student, folder: Path, chosen: Hyperparameters) -> int:
     """Write weights, tokenizer, chat template, generation settings, and what MLflow needs to load them.
 
-    With `keep_adapter` LoRA's weights also lie in `adapter/`, apart from those they belong to.
+    Returns the number of parameters.  With `keep_adapter` LoRA's weights also lie in `adapter/`, apart from those they
+    belong to.
     """
     from safetensors import SafetensorError
     from transformers.utils import logging
@@ -179,6 +179,7 @@ def save(student: Student, folder: Path, chosen: Hyperparameters) -> None:
         write_mlflow(model, tokenizer, folder)
     except SafetensorError as error:
         raise ComponentError(f"cannot write the weights to {folder}: {error}") from None
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 @contextmanager

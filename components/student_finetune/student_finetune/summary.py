@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from student_finetune.losses import cooled
 from student_finetune.reading import OutputLayer, piece_of
 from student_finetune.sharding import is_sharded
 
@@ -56,7 +57,7 @@ class Summary:
         found, temperature = [], self.temperature
         with torch.autocast(states.device.type, enabled=False):  # p would lose what its tail weighs
             for piece in torch.split(states, piece_of(states.device, len(self.weight))):
-                logprobs = (logits(piece)[:, : len(self.weight)] / temperature).log_softmax(-1)
+                logprobs = cooled(logits(piece)[:, : len(self.weight)], temperature).log_softmax(-1)
                 p = logprobs.exp()
                 rest = temperature**2 * (p * logprobs).sum(-1) - temperature * p @ self.bias
                 parts = zip(torch.split(p, ROWS, 1), torch.split(self.weight, ROWS), strict=True)
@@ -68,5 +69,5 @@ class Summary:
         """T² KL(teacher ‖ student) [tokens], of the student's logits and states and what `of_teacher` told of them."""
         temperature = self.temperature
         expected = (states.float() * told[:, :-1]).sum(-1)
-        spread = (logits[:, : len(self.weight)] / temperature).logsumexp(-1)
+        spread = cooled(logits[:, : len(self.weight)], temperature).logsumexp(-1)
         return told[:, -1] - temperature * expected + temperature**2 * spread

@@ -14,7 +14,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
 
-from shared.errors import ComponentError
+from shared.errors import ComponentError, Problem
 from shared.tracking import Tracker
 from shared.weights import fast_dtype
 from student_finetune import ranks
@@ -28,12 +28,15 @@ from student_finetune.packing import is_packed
 from student_finetune.settings import Hyperparameters
 from student_finetune.sharding import gather, is_sharded, is_worthwhile, shard
 from student_finetune.signals import Objective, WholeDistribution
-from student_finetune.state import load_optimizer, load_random, load_weights, save_state
+from student_finetune.state import load_optimizer, load_random, load_weights, save_state, trained
 from student_finetune.students import LARGE, Student
 from student_finetune.trunk import Trunk
 from student_finetune.validation import Validation
 
 Batches = StepBatches | PackedBatches
+
+HUGE = 1_000_000_000
+"""Parameters from which memory counts for more than time on a GPU: activations are then computed again."""
 
 FILLER = "filler"
 """Marks a batch that keeps a process in step with the others and teaches nothing."""
@@ -152,7 +155,8 @@ def train(
     half, model = _is_half(student), student.model
     history.precision = "bfloat16" if half else "float32"
     history.sharded = _placed(model, chosen, half)
-    history.packed = _made_ready(model, objective, examples, chosen)
+    history.packed = _made_ready(model, objective, examples, chosen, half)
+    history.recomputed = _recomputes(model, chosen)
     batches = _batches([len(example) for example in examples], chosen, packed=history.packed)
     trainer = DistillationTrainer(
         objective,
@@ -170,16 +174,46 @@ def train(
         history.resumed_at.append(history.steps)
         if best:
             best.load(latest)
-    with keeper or contextlib.nullcontext():
+    with keeper or contextlib.nullcontext(), _enough_memory():
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     if best:
         best.restore(model)
     else:
         history.best_epoch = chosen.num_epochs
+    check_finite(model)
     model.train(False)
     if is_sharded(model):
         gather(model)
     return history
+
+
+@contextlib.contextmanager
+def _enough_memory() -> Iterator[None]:
+    """Says what to do when the GPU's memory is too small."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        hint = (
+            "halve batch_size and double gradient_accumulation_steps, which trains the same; or gradient_checkpointing"
+        )
+        raise ComponentError(Problem("the GPU's memory is too small", field="hyperparameters", hint=hint)) from None
+
+
+def check_finite(model: Any) -> None:
+    """Raises ComponentError when the last step has left weights that are no numbers: its loss cannot show that."""
+    if not all(bool(value.isfinite().all()) for _, value in trained(model)):
+        raise ComponentError("the weights are not numbers after the last step: lower hyperparameters.learning_rate")
+
+
+def _recomputes(model: Any, chosen: Hyperparameters) -> bool:
+    """Whether layers are computed again in the backward pass: as the job says, else for a large model on a GPU."""
+    wanted = chosen.gradient_checkpointing
+    if wanted is None:
+        large = sum(parameter.numel() for parameter in model.parameters()) >= HUGE
+        wanted = torch.cuda.is_available() and (large or chosen.quantization is not None)
+    if wanted:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return wanted
 
 
 def _is_half(student: Student) -> bool:
@@ -198,13 +232,15 @@ def _placed(model: Any, chosen: Hyperparameters, half: bool) -> bool:
     return False
 
 
-def _made_ready(model: Any, objective: Objective, examples: Sequence[Example], chosen: Hyperparameters) -> bool:
+def _made_ready(
+    model: Any, objective: Objective, examples: Sequence[Example], chosen: Hyperparameters, half: bool
+) -> bool:
     """Whether the student, and the teachers that read beside it, get packed rows."""
     for signal in objective.signals:
         signal.meet(model)
     teachers = [signal.teacher for signal in objective.signals if isinstance(signal, WholeDistribution)]
     # all processes must lay out the same batches
-    packed = not ranks.any_of(not is_packed([model, *(teacher.model for teacher in teachers)], examples, chosen))
+    packed = not ranks.any_of(not is_packed([model, *(teacher.model for teacher in teachers)], examples, chosen, half))
     for teacher in teachers:
         teacher.packed = packed
     return packed

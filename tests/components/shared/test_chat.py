@@ -50,3 +50,13 @@ def test_a_base_model_is_refused() -> None:
     plain.chat_template = None
     with pytest.raises(InvalidInput, match="chat template"):
         prompt_ids(plain, TALK)
+
+
+def test_a_template_that_tells_the_date_tells_the_same_every_day() -> None:
+    """Llama 3's: else a run that goes on tomorrow has other prompts."""
+    tokenizer = train_tokenizer(["one two"] * 4, 300)
+    tokenizer.chat_template = (
+        "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+        "{{ date_string }}: {{ messages[0].content }}"
+    )
+    assert tokenizer.decode(prompt_ids(tokenizer, [{"role": "user", "content": "one"}])) == "26 Jul 2024: one"

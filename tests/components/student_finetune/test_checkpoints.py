@@ -19,6 +19,7 @@ import torch
 
 from shared.errors import ComponentError
 from student_finetune import train as training
+from student_finetune.callbacks import BestEpoch
 from student_finetune.checkpoints import Checkpoints, weights_hash
 from student_finetune.history import History
 from student_finetune.main import main
@@ -30,6 +31,13 @@ TIMES = {"seconds", "tokens_per_s", "peak_memory_bytes", "resumed_at"}
 
 class PowerCut(Exception):
     pass
+
+
+class Constant:
+    metric, sign = "loss", -1
+
+    def score(self, model: Any) -> float:
+        return 0.0
 
 
 def outcome(folder: Path) -> tuple[bytes, dict[str, Any]]:
@@ -138,6 +146,18 @@ def test_a_disk_that_fills_up_is_told(arguments: Arguments, tmp_path: Path) -> N
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list((tmp_path / "model").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_at_the_best_epochs_weights_is_told(tmp_path: Path) -> None:
+    best = BestEpoch(Constant(), History(), None)
+    best.weights = {"weight": torch.zeros(100_000)}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(ComponentError, match="cannot write the checkpoint"):
+            best.save(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def write_checkpoint(store: Checkpoints, step: int, *, complete: bool = True) -> Path:

@@ -110,3 +110,8 @@ def test_recipe_keeps_the_defaults_of_what_it_does_not_say() -> None:
     assert parse_recipe("{}").vocab_size == 4096
     with pytest.raises(InvalidInput, match=r"recipe\.depth"):
         parse_recipe('{"depth": 3}')
+
+
+def test_four_bits_are_not_cut_up() -> None:
+    with pytest.raises(InvalidInput, match="sharding: does not go with quantization"):
+        parse_hyperparameters('{"quantization": "4bit", "sharding": "full"}', from_scratch=False)

@@ -17,8 +17,9 @@ from student_finetune.batches import PackedBatches, StepBatches
 from student_finetune.collate import Collator
 from student_finetune.data import Example
 from student_finetune.main import main
-from student_finetune.packing import keeps_apart
+from student_finetune.packing import is_packed, keeps_apart
 from student_finetune.reading import read
+from student_finetune.settings import Hyperparameters
 
 Arguments = Callable[..., list[str]]
 SIZE: dict[str, Any] = {
@@ -130,3 +131,27 @@ def test_several_tokens_of_a_candidate_are_not_packed(arguments: Arguments, tmp_
     main(arguments(distillation={"method": "label_logits"}, hyperparameters={"num_epochs": 1, "packing": True}))
     assert "rows are not packed: their candidate answers have several tokens" in capsys.readouterr().out
     assert not json.loads((tmp_path / "model" / "training.json").read_text())["packed"]
+
+
+def test_flash_attention_is_for_half_precision_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses float32, in which small students are trained."""
+    asked: list[str] = []
+    learner, chosen = model(CONFIGS[0]), Hyperparameters(learning_rate=0.01, batch_size=4, num_epochs=1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(type(learner), "set_attn_implementation", lambda self, name: asked.append(name))
+    assert not is_packed([learner], ROWS[1:2], chosen, half=False)
+    assert asked == []
+    assert not is_packed([learner], ROWS[1:2], chosen, half=True)
+    assert asked == ["flash_attention_2"]
+
+
+def test_an_attention_that_the_gpu_cannot_compute_keeps_no_rows_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    learner = model(CONFIGS[0])
+
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("FlashAttention only supports Ampere GPUs or newer.")
+
+    learner.get_decoder().layers[0].self_attn.register_forward_pre_hook(refuse)
+    assert not keeps_apart(learner.train())
+    assert "only supports Ampere" in capsys.readouterr().out
+    assert learner.training

@@ -199,3 +199,44 @@ def test_restore_gives_back_every_trained_weight() -> None:
     best.weights = {name: p.detach().clone() for name, p in student(seed=1).model.named_parameters()}
     best.restore(learner.model)
     assert torch.equal(learner.model.lm_head.weight, student(seed=1).model.lm_head.weight)
+
+
+@pytest.mark.parametrize("name", objectives())
+def test_computing_layers_again_changes_nothing(tmp_path: Path, name: str) -> None:
+    found, calls = [], []
+    for again in (False, True):
+        learner, seen = student(), list[int]()
+        model: Any = learner.model
+        model.get_decoder().layers[0].mlp.register_forward_pre_hook(lambda *_, seen=seen: seen.append(1))
+        history = train(
+            learner, eight_rows(), objectives()[name], settings(gradient_checkpointing=again), None, tmp_path
+        )
+        assert history.recomputed is again
+        found.append(list(model.parameters()))
+        calls.append(len(seen))
+    assert calls[1] == 2 * calls[0]
+    for before, after in zip(*found, strict=True):
+        torch.testing.assert_close(after, before)
+
+
+class TooLarge(Objective):
+    def terms(self, *_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+def test_too_little_memory_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ComponentError, match=r"the GPU's memory is too small .*halve batch_size"):
+        train(student(), ROWS, TooLarge(), settings(), None, tmp_path)
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient of the last step is beyond all numbers, its loss is not."""
+    report = Report.on_pre_optimizer_step
+
+    def overflowing(self: Report, args: Any, state: Any, control: Any, model: Any = None, **rest: Any) -> None:
+        report(self, args, state, control, **rest)
+        next(model.parameters()).grad.fill_(float("nan"))
+
+    monkeypatch.setattr(Report, "on_pre_optimizer_step", overflowing)
+    with pytest.raises(ComponentError, match="the weights are not numbers after the last step"):
+        train(student(), ROWS, OBJECTIVE, settings(), None, tmp_path)
