@@ -1,8 +1,8 @@
 """Many questions in flight at once, each until it is answered, is hopeless, or the run stops.
 
-There are no batches: a worker takes its next question when its last one is settled, and while it waits to try again
-it holds no place of the limiter.  A place is given back when the answer is written, so a killed process loses the
-requests in flight and no other; that what is written is on disk, too, is not waited for by the next request.
+There are no batches: a worker sends its next question at once when its last one is settled, and while it waits to try
+again it holds no place of the limiter, and another worker is hired.  A place is given back when the answer is written,
+so a killed process loses the requests in flight and no other; that what is written is on disk, too, is not waited for.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -46,32 +46,52 @@ class Engine:
     patience: float = PATIENCE
 
     def __post_init__(self) -> None:
+        self._workers: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self.meter.limit = int(self.limiter.window.limit)
 
     async def run(self, asks: Asks) -> None:
         """Settle all questions.  When the run ends early, what is in flight is waited for and kept."""
-        self._flusher = Flusher(self.sink)
-        stopped: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        # three of four workers may wait to try again while the others fill the limiter
-        workers = [asyncio.create_task(self._work(asks)) for _ in range(4 * self.limiter.window.ceiling)]
+        loop = asyncio.get_running_loop()
+        self._asks, self._flusher = asks, Flusher(self.sink)
+        self._ended: asyncio.Future[BaseException | None] = loop.create_future()
+        stopped: asyncio.Future[BaseException] = loop.create_future()
+        for _ in range(self.limiter.window.ceiling):
+            self._hire()
         with Signals(stopped):
-            error = await _first_error(workers, stopped)
+            either: list[asyncio.Future[Any]] = [self._ended, stopped]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            error = stopped.result() if stopped.done() else self._ended.result()
             if error is not None:
-                await self._drain(workers, stopped)
+                await self._drain(stopped)
             await self._flusher.close()
         if error is not None:
             raise error
         self.health.known(self.meter.stored)
         self.health.finish()
 
-    async def _drain(self, workers: Sequence[asyncio.Task[None]], stopped: asyncio.Future[BaseException]) -> None:
+    def _hire(self) -> None:
+        """One worker more, unless three of four wait to try again."""
+        if len(self._workers) < 4 * self.limiter.window.ceiling:
+            worker = asyncio.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._left)
+
+    def _left(self, worker: asyncio.Task[None]) -> None:
+        """The run ends with the last worker, or with one that failed."""
+        self._workers.discard(worker)
+        error = None if worker.cancelled() else worker.exception()
+        if (error or not self._workers) and not self._ended.done():
+            self._ended.set_result(error)
+
+    async def _drain(self, stopped: asyncio.Future[BaseException]) -> None:
         """Let the requests in flight end, and nothing new begin.
 
         They are paid for and waited for, as long as a request may take; after a signal for `grace` seconds.
         """
         self._stopping = True
+        workers = list(self._workers)
         for worker in workers:
             if worker not in self._sending:
                 worker.cancel()
@@ -84,15 +104,19 @@ class Engine:
             worker.cancel()
         await ended
 
-    async def _work(self, asks: Asks) -> None:
-        while not self._stopping and (ask := asks.take()) is not None:
-            await self._settle(ask)
+    async def _work(self) -> None:
+        while not self._stopping:
+            ask = self._asks.take()
+            if ask is not None:
+                await self._settle(ask)
+            elif not await self._flusher.settled():  # an answer that is counted may bring another question
+                return
 
     async def _settle(self, ask: Ask) -> None:
         failures = throttles = 0
         throttled_since = 0.0
         while not self._stopping:
-            outcome = await self._attempt(ask)
+            outcome = await self._send(ask)
             if outcome is None:
                 return
             if isinstance(outcome, Answer):
@@ -124,25 +148,13 @@ class Engine:
         self.meter.retries += 1
         self.sink.count(())  # the progress line tells of retries, too
         if not self._stopping:
+            self._hire()
             await asyncio.sleep(self.backoff.wait(max(1, failures), outcome.wait))
 
-    async def _attempt(self, ask: Ask) -> Outcome | None:
-        """One request; returns when its answer, if it is one, is on disk.  None when the run has stopped."""
+    async def _send(self, ask: Ask) -> Outcome | None:
+        """Ask in a place of the limiter, and write what is answered.  None when the run has stopped."""
         task = asyncio.current_task()
         assert task
-        try:
-            outcome = await self._send(ask, task)
-            if isinstance(outcome, Answer):
-                await self._flusher.flushed(ask, outcome)
-            return outcome
-        except Exception:
-            self._stopping = True
-            raise
-        finally:
-            self._sending.discard(task)
-
-    async def _send(self, ask: Ask, task: asyncio.Task[Any]) -> Outcome | None:
-        """Ask in a place of the limiter, and write what is answered."""
         tokens = self.tokens(ask)
         ticket = await self.limiter.acquire(tokens)
         self._sending.add(task)
@@ -154,11 +166,13 @@ class Engine:
             outcome = await self.send(ask)
             if isinstance(outcome, Answer):
                 self.sink.write([(ask, outcome)])
+                self._flusher.add(ask, outcome)
             return outcome
         except Exception:
             self._stopping = True  # before the place goes to the next
             raise
         finally:
+            self._sending.discard(task)
             self._release(ticket, tokens, outcome)
 
     def _release(self, ticket: int, tokens: int, outcome: Outcome | None) -> None:
@@ -200,19 +214,3 @@ class Signals:
     def _stop(self, number: int) -> None:
         if not self.stopped.done():
             self.stopped.set_result(SystemExit(128 + number))
-
-
-async def _first_error(
-    workers: Sequence[asyncio.Task[None]], stopped: asyncio.Future[BaseException]
-) -> BaseException | None:
-    """What ends the run before its questions do; None when all workers have come to their end."""
-    waiting: set[asyncio.Future[Any]] = {*workers}
-    while waiting:
-        done, _ = await asyncio.wait({*waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if stopped in done:
-            return stopped.result()
-        for worker in done:
-            if error := worker.exception():
-                return error
-        waiting -= done
-    return None

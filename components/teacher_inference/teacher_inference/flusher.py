@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from teacher_inference.teacher import Answer, Ask, Sink
 
 PAUSE = 0.01  # seconds before a flush
-Pending = tuple[tuple[Ask, Answer], asyncio.Future[None]]
 
 
 class Flusher:
@@ -23,44 +22,48 @@ class Flusher:
         self.sink = sink
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1)
-        self._pending: list[Pending] = []
-        self._busy = False
+        self._pending: list[tuple[Ask, Answer]] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._error: BaseException | None = None
 
-    async def flushed(self, ask: Ask, answer: Answer) -> None:
-        """Returns when an answer that was written is on disk and counted."""
-        on_disk: asyncio.Future[None] = self._loop.create_future()
-        self._pending.append(((ask, answer), on_disk))
-        self._flush_soon()
-        await on_disk
+    def add(self, ask: Ask, answer: Answer) -> None:
+        """Have an answer that was written flushed, and then counted; raises what went wrong with an earlier one."""
+        self._check()
+        self._pending.append((ask, answer))
+        if self._idle.is_set():
+            self._idle.clear()
+            self._loop.call_later(PAUSE, self._flush)
+
+    async def settled(self) -> bool:
+        """Returns when everything is on disk and counted; False where nothing had to be waited for."""
+        waited = not self._idle.is_set()
+        await self._idle.wait()
+        self._check()
+        return waited
 
     async def close(self) -> None:
-        """Returns when everything is on disk."""
-        while self._busy:
-            await asyncio.sleep(0.001)
+        """Returns when everything is on disk, or cannot be."""
+        await self._idle.wait()
         self._thread.shutdown()
 
-    def _flush_soon(self) -> None:
-        if self._pending and not self._busy:
-            self._busy = True
-            self._loop.call_later(PAUSE, self._flush)
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
 
     def _flush(self) -> None:
         group, self._pending = self._pending, []
         flush = self._loop.run_in_executor(self._thread, self.sink.sync)
         flush.add_done_callback(lambda flush: self._done(group, flush.exception()))
 
-    def _done(self, group: Sequence[Pending], error: BaseException | None) -> None:
-        self._busy = False
+    def _done(self, group: Sequence[tuple[Ask, Answer]], error: BaseException | None) -> None:
         try:
             if error is None:
-                self.sink.count([answer for answer, _ in group])
+                self.sink.count(group)
         except Exception as raised:
             error = raised
-        for _, on_disk in group:
-            if on_disk.done():  # cancelled: nobody waits any more
-                continue
-            if error is None:
-                on_disk.set_result(None)
-            else:
-                on_disk.set_exception(error)
-        self._flush_soon()
+        self._error = error
+        if self._pending and error is None:
+            self._loop.call_later(PAUSE, self._flush)
+        else:
+            self._idle.set()
