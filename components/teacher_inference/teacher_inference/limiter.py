@@ -3,7 +3,7 @@
 The real limit of an endpoint is found as TCP finds a link's: up by two for each answer until the first "too many
 requests", then down to three quarters of what was in flight, once for each burst, and up again by one for as many
 answers as the limit is wide.  Where the last "too many" was met, it waits longer before it looks again, and if that was
-one too many again, no more than this one is taken back.
+one too many again, no more than this one is taken back, and the next look is put off for twice as long.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ FIRST_LIMIT = 8
 FIRST_GROWTH = 2.0  # for each answer before the first refusal: threefold with every round of answers
 DECREASE = 0.75
 PROBE = 8  # times as many answers before the limit is tried that was one too many the last time
+MOST_PROBE = 64  # times, when it was one too many again and again
 LEAST_PROBE = 100  # answers, for small limits
 ROUNDING = 1e-6  # seconds, more than clock readings lose when they are added up
 
@@ -35,6 +36,7 @@ class Window:
         self.generation = 0
         self.answered = False  # whether any request of this generation was
         self.known = ceiling  # one less than what was refused last
+        self.probe = PROBE
 
     @property
     def free(self) -> bool:
@@ -65,6 +67,7 @@ class Window:
         if ticket == self.generation:
             used = int(min(self.limit, self.active))
             probed = used == self.known + 1
+            self.probe = min(MOST_PROBE, 2 * self.probe) if probed else PROBE
             self.known = max(1, used - 1)
             self.limit = float(self.known if probed else max(1, int(used * DECREASE)))
             self.generation += 1
@@ -76,7 +79,7 @@ class Window:
         if self.generation == 0:
             return FIRST_GROWTH
         wide = int(self.limit)
-        return 1.0 / (max(PROBE * wide, LEAST_PROBE) if wide == self.known else wide)
+        return 1.0 / (max(self.probe * wide, LEAST_PROBE) if wide == self.known else wide)
 
 
 class Pace:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 from collections.abc import Iterator
 from random import Random
 
@@ -231,3 +232,25 @@ def test_when_nothing_comes_through_nobody_sends_until_the_server_allows() -> No
         assert loop.time() - before >= 0.19
 
     asyncio.run(scenario())
+
+
+def test_a_limit_that_is_one_too_many_again_is_tried_ever_more_rarely() -> None:
+    """Answers between one refusal of the 21st at once and the next."""
+    window, between = Window(64), list[int]()
+    while len(between) < 8:
+        answers = 0
+        while int(window.limit) <= 20:
+            tickets = [window.admit() for _ in range(int(window.limit))]
+            for ticket in tickets:
+                window.answer(ticket)
+                window.admit()  # the place is taken again, so the window is used to the full
+                answers += 1
+            window.active = 0
+        tickets = [window.admit() for _ in range(int(window.limit))]
+        assert len(tickets) == 21 or not between
+        window.refuse(tickets[-1])
+        window.active = 0
+        between.append(answers)
+    steady = between[2:]
+    assert all(later >= earlier for earlier, later in itertools.pairwise(steady))
+    assert steady[-1] == pytest.approx(64 * 20, abs=21)  # and not without end
