@@ -1,6 +1,6 @@
 """What a training step costs by each method, beside `response` on the same rows; and the peak memory of `logits`.
 
-    python benchmarks/methods_speed.py [--steps 12] [--skip-smollm2]
+    python benchmarks/methods_speed.py [--steps 16] [--skip-smollm2]
 
 Two students: a Llama of 5M parameters whose weights are all trained, and SmolLM2-135M with LoRA.  The methods take
 turns on the same batches, each with a copy of the student, so what else runs on the machine hits all of them.  Times
@@ -51,7 +51,7 @@ MEMORY_TOKENS = 2048
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--skip-smollm2", action="store_true")
     parser.add_argument("--memory", type=int, help="print the growth of the peak for so many logits at a time, alone")
     arguments = parser.parse_args()

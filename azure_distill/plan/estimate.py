@@ -14,7 +14,7 @@ from typing import Any
 
 from azure_distill.plan.plan import Literal, Plan
 
-BYTES_PER_TOKEN = 4  # of English text, in the tokenizers of current models; about as many of other scripts, in UTF-8
+BYTES_PER_TOKEN = 4  # of English text, in the tokenizers of current models; a character of other scripts has several
 LEAST_BYTES_PER_TOKEN = 3  # of code
 TOKENS_PER_MESSAGE = 4  # of a chat template, around a message
 FIRST_TOKEN = 1.0  # seconds of a request before its answer begins

@@ -68,6 +68,11 @@ def tail_kl(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     return listed + torch.where(known, tail * (tail.clamp(min=NEGLIGIBLE).log() - rest.log()), 0.0)
 
 
+def cooled(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Logits at a temperature; at 1 they are themselves, for a division copies all of them, and once more backward."""
+    return logits if temperature == 1 else logits / temperature
+
+
 def forward_kl(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
     """T² · KL(teacher ‖ student) at temperature T, from logits [tokens, vocabulary]: [tokens].
 
@@ -76,11 +81,6 @@ def forward_kl(student: torch.Tensor, teacher: torch.Tensor, temperature: float)
     t, s = cooled(teacher, temperature), cooled(student, temperature)
     difference = (t.softmax(-1) * (t - s)).sum(-1)
     return temperature**2 * (difference + s.logsumexp(-1) - t.logsumexp(-1))
-
-
-def cooled(logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Logits at a temperature; at 1 they are themselves, for a division copies all of them, and once more backward."""
-    return logits if temperature == 1 else logits / temperature
 
 
 def reverse_kl(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:

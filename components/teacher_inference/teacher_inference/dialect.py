@@ -20,6 +20,7 @@ FIELDS: Mapping[Constraint, tuple[str, ...]] = {
     "guided": ("guided_choice", "guided_json", "guided"),
     "grammar": ("grammar", "json_schema"),
 }
+OTHER_REASONS = re.compile(r"too large|maximum.*tokens", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Dialect:
         for name in DRAWN:
             if name in sent and re.search(rf"\b{name}\b", said):
                 return replace(self, left_out=self.left_out | {name})
-        if not unanswered or error.status not in (400, 422) or error.too_long:
+        other = error.too_long or OTHER_REASONS.search(said)
+        if not unanswered or error.status not in (400, 422) or other:
             return None
         if self._holds(sent):
             return replace(self, constraint=None)

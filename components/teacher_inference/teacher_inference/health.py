@@ -45,10 +45,9 @@ class Health:
         if not self.reached:
             raise ServiceUnavailable(f"cannot reach {self.url}: {reason}")
         self._count(False)
-        if len(self.recent) >= ENOUGH and sum(self.recent) + in_flight < self.min_ratio * (
-            len(self.recent) + in_flight
-        ):
-            self._give_up(sum(self.recent), len(self.recent), "recent ")
+        answered, asked = sum(self.recent), len(self.recent)
+        if asked >= ENOUGH and answered + in_flight < self.min_ratio * (asked + in_flight):
+            self._give_up(answered, asked, "recent ")
 
     def unreached(self, reason: str) -> None:
         """A connection that did not come about."""

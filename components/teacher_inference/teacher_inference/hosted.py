@@ -119,11 +119,9 @@ class TorchModel:
 
         from shared.beginning import Continued, common_beginning
         from shared.generate import length_batches
-        from shared.labels import label_ids, label_logprobs
+        from shared.labels import label_logprobs
 
-        labels = label_ids(self.tokenizer, candidates)
-        if len({tuple(ids) for ids in labels}) < len(labels) or not all(labels):
-            raise InvalidInput(Problem("the model's tokenizer cannot tell some labels apart", field="task.labels"))
+        labels = distinct_ids(self.tokenizer, candidates)
         with torch.inference_mode():
             beginning = common_beginning([prompt.ids for prompt in prompts])
             model: Any = Continued.of(self.model, beginning)
@@ -155,6 +153,16 @@ class TorchModel:
                 )
                 for text in batch
             ]
+
+
+def distinct_ids(tokenizer: PreTrainedTokenizerBase, candidates: Sequence[str]) -> list[list[int]]:
+    """Token ids of each candidate; raises InvalidInput where the tokenizer cannot tell some apart."""
+    from shared.labels import label_ids
+
+    labels = label_ids(tokenizer, candidates)
+    if len({tuple(ids) for ids in labels}) < len(labels) or not all(labels):
+        raise InvalidInput(Problem("the model's tokenizer cannot tell some labels apart", field="task.labels"))
+    return labels
 
 
 def label_answer(candidates: Sequence[str], scores: Sequence[float], prompt_tokens: int) -> Answer:

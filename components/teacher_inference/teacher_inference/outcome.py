@@ -14,7 +14,7 @@ from teacher_inference.teacher import FILTERED, Answer
 RETRYABLE = {408, 409, 425, 429}
 OVERLOADED = 529  # Anthropic's "everybody asks too much"
 UNANSWERED = {408, 504}  # timeouts, after which an answer may have been made and charged
-TOO_LONG = re.compile(r"context|too long|too large|length_exceeded|maximum.*tokens", re.IGNORECASE)
+TOO_LONG = re.compile(r"context|too long|length_exceeded", re.IGNORECASE)
 EXHAUSTED = {"insufficient_quota", "billing_hard_limit_reached", "credit_balance_exhausted"}
 
 

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.errors import InvalidInput, Problem
 from teacher_inference.settings import Sampling
 from teacher_inference.teacher import CUT, Answer, Ask, Sink
 
@@ -126,14 +125,11 @@ class VllmModel:
         return answers
 
     def _label_ids(self, ask: Ask) -> list[list[int]]:
-        from shared.labels import label_ids
+        from teacher_inference.hosted import distinct_ids
 
         candidates = ask.question.candidates
         if candidates not in self.labels:
-            labels = label_ids(self.tokenizer, candidates)
-            if len({tuple(ids) for ids in labels}) < len(labels) or not all(labels):
-                raise InvalidInput(Problem("the model's tokenizer cannot tell some labels apart", field="task.labels"))
-            self.labels[candidates] = labels
+            self.labels[candidates] = distinct_ids(self.tokenizer, candidates)
         return self.labels[candidates]
 
     def _run(self, prompts: Sequence[Sequence[int]], parameters: Any) -> Sequence[Any]:

@@ -63,6 +63,16 @@ def test_an_endpoint_that_refuses_everything_is_found_out_soon(bench: Bench) -> 
         assert len(server.requests) <= 16
 
 
+def test_too_large_a_max_tokens_is_every_rows_affair_and_told(bench: Bench) -> None:
+    said = "max_tokens is too large: 512. This model supports at most 256 completion tokens."
+    fault = status(400, {"message": said, "param": "max_tokens"})
+    bench.write("train", PROMPTS)
+    with LoopbackTeacher(plan=lambda number, body: fault) as server:
+        with pytest.raises(InvalidInput, match="max_tokens is too large: 512"):
+            bench.run(server)
+        assert len(server.requests) <= 16
+
+
 def test_stored_answers_count_as_given() -> None:
     health = Health("url", 0.7)
     health.known(80)

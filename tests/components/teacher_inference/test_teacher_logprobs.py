@@ -139,9 +139,8 @@ def test_answers_of_another_form_do_not_serve(bench: Bench) -> None:
 
 
 def test_after_the_first_log_probability_requests_go_out_together(bench: Bench) -> None:
-    bench.write("train", [f"question {number}" for number in range(24)])
+    """Those that had to wait for it, too: the first goes alone, the other seven do not."""
+    bench.write("train", [f"question {number}" for number in range(8)])
     with LoopbackTeacher(sport, logprobs=some_logprobs, latency=0.1) as server:
         bench.run(server, TOPICS, needs="labels")
-    assert server.most_in_flight >= 8
-    first, second = sorted(seen.at for seen in server.requests)[:2]
-    assert second - first >= 0.1  # the first one alone
+    assert server.most_in_flight == 7

