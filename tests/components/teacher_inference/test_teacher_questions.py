@@ -12,6 +12,10 @@ from teacher_bench import CHAT, TOPICS, Bench
 from shared.errors import InvalidInput
 from shared.examples import balanced, read_examples
 from shared.rows import Row, write_rows
+from shared.tasks import load_task
+from teacher_inference.preview import preview
+from teacher_inference.questions import Questions
+from teacher_inference.selection import Policy
 from teacher_inference.settings import Sampling
 
 
@@ -159,3 +163,10 @@ def test_examples_without_gold_rows(bench: Bench) -> None:
 def test_balanced_keeps_every_row() -> None:
     rows = [Row(str(number), [], reference=reference) for number, reference in enumerate("aabcaa")]
     assert [row.reference for row in balanced(rows)] == ["a", "b", "c", "a", "a", "a"]
+
+
+def test_a_preview_counts_bytes_for_a_character_may_be_several_tokens(bench: Bench) -> None:
+    bench.write("train", ["日本語", "abc"], reference="はい")
+    task = load_task(json.dumps(CHAT))
+    found = preview(Questions(bench.folder / "data", task), Policy.of(task, 1, None, 0), shown=0)
+    assert (found["prompt_bytes"], found["answer_bytes"]) == (9 + 3, 2 * 6)
