@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from shared.errors import InvalidInput, Problem
+from shared.fast_json import decode, encode
 
 SPLITS = ("train", "validation", "test")
 LEARNT = ("label_logprobs", "token_logprobs", "rationale", "agreement")
@@ -91,10 +92,10 @@ def split_answer(messages: list[Message]) -> tuple[list[Message], str | None]:
 
 def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a file that a component wrote, one at a time."""
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                yield Row.from_json(json.loads(line))
+                yield Row.from_json(decode(line))
             except (ValueError, KeyError, TypeError) as error:
                 raise InvalidInput(Problem(f"is not a prepared row: {error!r}", str(path), number)) from None
 
@@ -110,16 +111,13 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
     return write_jsonl(path, (row.to_json() for row in rows))
 
 
-encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode  # what is read from JSON has no cycles
-
-
 def write_jsonl(path: Path, values: Iterable[dict[str, Any]]) -> int:
     """Write JSON lines, whole or not at all; returns their number."""
     count = 0
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with temporary.open("wb") as file:
         for count, value in enumerate(values, 1):  # noqa: B007  (the last count is the result)
-            file.write(encode(value) + "\n")
+            file.write(encode(value) + b"\n")
     os.replace(temporary, path)
     return count
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from shared.errors import AuthError, InvalidInput, NotFound, Problem, ServiceUnavailable
+from shared.fast_json import encode
 from teacher_inference.apis import Address, Api
 from teacher_inference.auth import Credential, NoCredential
 from teacher_inference.dialect import WRAPPING, Dialect
@@ -74,7 +74,7 @@ class Client:
         reserved = await self._reserve(ask)
         outcome: Answer | Retry | ServerError = Retry("stopped", lost=True)
         try:
-            outcome = await self._post(json.dumps(body).encode())
+            outcome = await self._post(encode(body))
         finally:
             lost = isinstance(outcome, Retry) and outcome.lost
             self.budget.settle(reserved, outcome if isinstance(outcome, Answer) else None, lost)
@@ -93,7 +93,7 @@ class Client:
         if self.budget.max_cost is None:
             return 0.0
         size = sum(len(message["content"].encode()) + TOKENS_PER_MESSAGE for message in ask.question.messages)
-        size += len(json.dumps(self.dialect.constrained(ask.question)))
+        size += len(encode(self.dialect.constrained(ask.question)))
         while (reserved := self.budget.reserve(size, self._longest(ask))) is None:
             await asyncio.sleep(0.02)  # at the very end of the budget: what is in flight may turn out cheaper
         return reserved

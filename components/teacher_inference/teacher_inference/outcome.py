@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shared.fast_json import decode
 from teacher_inference.retry import asked_wait
 from teacher_inference.teacher import FILTERED, Answer
 
@@ -95,7 +95,7 @@ def read_response(
 def read_answer(body: bytes, latency_ms: float, read: Read) -> Answer | Retry:
     """An answer; a body that is none is asked for again."""
     try:
-        return read(json.loads(body), round(latency_ms, 3))
+        return read(decode(body), round(latency_ms, 3))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
         return Retry("a body that is no answer", lost=True)
 
@@ -103,7 +103,7 @@ def read_answer(body: bytes, latency_ms: float, read: Read) -> Answer | Retry:
 def read_error(status: int, body: bytes) -> ServerError:
     """The error of OpenAI, Azure, Anthropic, vLLM, llama.cpp and most gateways: `{"error": {…}}`, `{…}` or text."""
     try:
-        value: Any = json.loads(body)
+        value: Any = decode(body)
     except (ValueError, RecursionError):
         return ServerError(status)
     if isinstance(value, dict):

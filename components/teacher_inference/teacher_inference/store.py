@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from shared.fast_json import decode, encode
 from teacher_inference.teacher import Answer
 
 
@@ -26,10 +25,12 @@ class Store:
     def __init__(self, folder: Path, name: str, origin: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{slug(name)}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}.jsonl"
-        self._file: BinaryIO = self.path.open("ab+")
+        self._file = self.path.open("ab+", buffering=0)  # what is written outlives the process at once
+        self._whole = 0  # a size at which the file is known to end with a whole record
         self._places: dict[bytes, tuple[int, int]] = {}
-        for key, start, length in scan(self._file):
-            self._places.setdefault(bytes.fromhex(key), (start, length))
+        with self.path.open("rb") as records:
+            for key, start, length in scan(records):
+                self._places.setdefault(bytes.fromhex(key), (start, length))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -42,18 +43,21 @@ class Store:
         place = self._places.get(bytes.fromhex(key))
         if place is None:
             return None
-        return Answer.from_json(json.loads(self._read(*place))["answer"])
+        return Answer.from_json(decode(self._read(*place))["answer"])
 
     def append(self, answers: Sequence[tuple[str, Answer]]) -> None:
         """Add answers in one write; they outlive this process now, and the machine after `sync`."""
-        lines = [encode(key, answer) for key, answer in answers]
-        with alone(self._file):
+        lines = [record(key, answer) for key, answer in answers]
+        fcntl.flock(self._file, fcntl.LOCK_EX)  # the system's own lock, for it is taken with every write
+        try:
             place = self._end()
-            self._file.write(b"".join(lines))
-            self._file.flush()
+            self._write(b"".join(lines))
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
         for (key, _), line in zip(answers, lines, strict=True):
             self._places.setdefault(bytes.fromhex(key), (place, len(line)))
             place += len(line)
+        self._whole = place
 
     def sync(self) -> None:
         """Wait until all that was added is on disk.  May run beside `append` in another thread."""
@@ -63,40 +67,29 @@ class Store:
         self._file.close()
 
     def _read(self, start: int, length: int) -> bytes:
-        """Without the file's buffer, which would be filled for each record."""
         return os.pread(self._file.fileno(), length, start)
+
+    def _write(self, data: bytes) -> None:
+        """All of it, or as much as a full disk takes before it raises OSError."""
+        while data:
+            data = data[self._file.write(data) :]
 
     def _end(self) -> int:
         """Where the next record begins; a torn last record is closed by a newline first."""
-        self._file.flush()  # what a full disk did not take
         end = os.fstat(self._file.fileno()).st_size
-        if end and self._read(end - 1, 1) != b"\n":
-            self._file.write(b"\n")
+        if end not in (0, self._whole) and self._read(end - 1, 1) != b"\n":
+            self._write(b"\n")
             end += 1
         return end
 
 
-compact = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-
-
-@contextmanager
-def alone(file: BinaryIO) -> Iterator[None]:
-    """Only one process at a time: the system's own lock, for it is taken with every write."""
-    fcntl.flock(file, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def encode(key: str, answer: Answer) -> bytes:
-    """One line.  ASCII only, so that no text that a server may send, lone surrogates included, can break the file."""
-    return compact({"key": key, "answer": answer.to_json()}).encode("ascii") + b"\n"
+def record(key: str, answer: Answer) -> bytes:
+    """One line."""
+    return encode({"key": key, "answer": answer.to_json()}) + b"\n"
 
 
 def scan(file: BinaryIO) -> Iterator[tuple[str, int, int]]:
     """(key, start, length) of every whole record; whatever else is in the file is skipped."""
-    file.seek(0)
     start = 0
     for line in file:
         key = _key(line)
@@ -114,9 +107,9 @@ def _key(line: bytes) -> str | None:
     if not line.endswith(b"}\n"):
         return None
     try:
-        record = json.loads(line)
-        bytes.fromhex(record["key"])
-        Answer.from_json(record["answer"])
-        return str(record["key"])
-    except (ValueError, KeyError, TypeError):
+        found = decode(line)
+        bytes.fromhex(found["key"])
+        Answer.from_json(found["answer"])
+        return str(found["key"])
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
