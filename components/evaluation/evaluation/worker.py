@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from evaluation.answering import Asker
 
 from evaluation.contenders import Contender, Job
-from shared.errors import ComponentError, NotFound, Problem
+from shared.errors import ComponentError, InvalidInput, NotFound, Problem
 from shared.progress import Progress
 from shared.rows import Row, read_rows, write_json, write_jsonl
 from shared.tasks import Rejected, Task, load_task
@@ -125,6 +126,8 @@ def write_answers(path: Path, asker: Asker, test: Path, count: int) -> tuple[flo
                 seconds += spent
                 empty += sum(not answer.text.strip() for answer in given)
                 for row, answer, likelihood in zip(rows, given, likelihoods(asker, rows), strict=True):
+                    if not all(map(math.isfinite, [*(answer.probabilities or {}).values(), *(likelihood or ())])):
+                        raise InvalidInput("its weights give probabilities that are not numbers")
                     yield {
                         "id": row.id,
                         "answer": answer.text,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from evaluation import contenders
 from evaluation.contenders import Contender, Outcome, run_contenders
@@ -47,6 +51,19 @@ def test_weights_that_do_not_fit_are_a_failure_with_a_reason(
     assert outcome.error is not None
     assert "cannot load the model" in outcome.error
     assert isinstance(outcome.failure(), NotFound)
+
+
+def test_weights_that_are_no_numbers_are_a_failure_with_a_reason(
+    rows: Path, tmp_path: Path, label_task: str, models: dict[str, Path]
+) -> None:
+    folder = shutil.copytree(models["student"], tmp_path / "broken")
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.fill_(math.nan)
+    model.save_pretrained(folder)
+    outcome = alone(Contender("student", "s", folder=str(folder)), rows, label_task, tmp_path)
+    assert outcome.error == "its weights give probabilities that are not numbers"
+    assert outcome.answers is None
 
 
 def test_the_error_to_end_with_keeps_the_exit_code() -> None:
