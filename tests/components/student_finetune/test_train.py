@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from student_finetune.data import Example
 from student_finetune.history import History
 from student_finetune.hosted import HostedTeacher
 from student_finetune.losses import ABSENT
-from student_finetune.settings import Hyperparameters
+from student_finetune.settings import FULL, LORA, Hyperparameters
 from student_finetune.signals import LabelProbabilities, ListedTokens, Objective, WholeDistribution
-from student_finetune.students import Student
+from student_finetune.students import Student, from_weights
 from student_finetune.train import Batches, DistillationTrainer, train, training_arguments
 
 TOKENIZER = train_tokenizer(["one two"] * 4, 300)
@@ -213,6 +214,25 @@ def test_computing_layers_again_changes_nothing(tmp_path: Path, name: str) -> No
         )
         assert history.recomputed is again
         found.append(list(model.parameters()))
+        calls.append(len(seen))
+    assert calls[1] == 2 * calls[0]
+    for before, after in zip(*found, strict=True):
+        torch.testing.assert_close(after, before)
+
+
+@pytest.mark.parametrize("base", [LORA, FULL], ids=["lora", "full"])
+def test_computing_layers_again_changes_nothing_where_others_are_frozen(
+    pretrained: Path, tmp_path: Path, base: Hyperparameters
+) -> None:
+    found, calls = [], []
+    for again in (False, True):
+        chosen = replace(base, learning_rate=0.01, batch_size=4, trained_layers=2, gradient_checkpointing=again)
+        torch.manual_seed(0)  # LoRA's first weights
+        learner, seen = from_weights(str(pretrained), chosen), list[int]()
+        last = [module for name, module in learner.model.named_modules() if name.endswith("layers.2.mlp")]
+        last[0].register_forward_pre_hook(lambda *_, seen=seen: seen.append(1))
+        train(learner, eight_rows(), Objective(), chosen, None, tmp_path)
+        found.append([value for value in learner.model.parameters() if value.requires_grad])
         calls.append(len(seen))
     assert calls[1] == 2 * calls[0]
     for before, after in zip(*found, strict=True):
