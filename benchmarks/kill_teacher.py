@@ -86,7 +86,7 @@ def stored(folder: Path) -> set[str]:
     """The keys of all whole records, read without the component's own code."""
     keys: set[str] = set()
     for path in (folder / "answers").glob("*.jsonl"):
-        for line in path.read_text().splitlines():
+        for line in path.read_bytes().splitlines():
             with contextlib.suppress(ValueError):
                 keys.add(json.loads(line)["key"])
     return keys

@@ -7,14 +7,12 @@ infinities, halves of a surrogate pair, a byte order mark.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 def decode(text: bytes | str) -> Any:
@@ -27,16 +25,7 @@ def decode(text: bytes | str) -> Any:
 
 def encode(value: Any) -> bytes:
     """One line of JSON without its end."""
-    return _encoded(_encode, value)
-
-
-def canonical(value: Any) -> bytes:
-    """The same bytes for the same value, in whatever order its keys were set."""
-    return _encoded(_sorted, value)
-
-
-def _encoded(encode: Callable[[Any], bytes], value: Any) -> bytes:
     try:
-        return encode(value)
+        return _encode(value)
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can escape and UTF-8 cannot hold
-        return json.dumps(value, sort_keys=encode is _sorted, separators=(",", ":")).encode("ascii")
+        return json.dumps(value, separators=(",", ":")).encode("ascii")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from shared.fast_json import canonical
 from shared.rows import Message
 
 # the chosen token; (token, log probability) of the likeliest and the chosen one
@@ -149,7 +149,11 @@ class Teacher(Protocol):
         """Ask until there is nothing to take and nothing on its way, in any order."""
 
 
+# by the standard library, whose output no other package's version changes: keys are to last
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
+
+
 def request_key(teacher: Teacher, question: Question, sample: int = 0) -> str:
     """sha256 of the canonical request: equal exactly when origin, messages, all parameters and the sample are."""
     request = {"origin": teacher.origin, "sample": sample, **teacher.request(question, sample)}
-    return hashlib.sha256(canonical(request)).hexdigest()
+    return hashlib.sha256(canonical(request).encode()).hexdigest()

@@ -109,7 +109,7 @@ def test_its_probabilities_do_not_hang_on_the_temperature(
         labelled.run(server, LABELS, auth=Auth("key_env", "LOCAL_KEY"), api="llama_cpp", sampling=sampling, timeout=60)
     cold, warm = (
         dict(json.loads(line)["answer"]["top_logprobs"][0][1])
-        for line in next(labelled.answers.glob("*.jsonl")).read_text().splitlines()
+        for line in next(labelled.answers.glob("*.jsonl")).read_bytes().splitlines()
     )
     common = cold.keys() & warm.keys()
     assert len(common) > 10

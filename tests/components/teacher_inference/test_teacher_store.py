@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from teacher_inference.endpoint import EndpointTeacher
+from teacher_inference.settings import EndpointSettings, Limits, Sampling
 from teacher_inference.store import Store, record, slug
-from teacher_inference.teacher import Answer
+from teacher_inference.teacher import Answer, Question, request_key
+from teacher_inference.usage import Meter
 
 TEXTS = st.text(st.characters(codec="utf-8"))
 ANSWERS = st.builds(
@@ -193,6 +196,14 @@ def test_each_teacher_has_its_file(tmp_path: Path) -> None:
 def test_a_lone_surrogate_is_stored() -> None:
     line = record(key(1), Answer("\ud83d"))
     assert json.loads(line)["answer"]["text"] == "\ud83d"
+
+
+def test_a_request_has_the_key_that_it_had_in_earlier_versions() -> None:
+    """Another one would buy every answer again."""
+    endpoint = EndpointSettings("https://teacher.example.com/v1", "teacher")
+    teacher = EndpointTeacher(endpoint, Sampling(temperature=1e-07, seed=3), Limits(), Meter())
+    found = request_key(teacher, Question([{"role": "user", "content": "déjà vu: 日\u2028\x7f"}], ("ja", "naïve")), 1)
+    assert found == "a518612c437c52604a4f50e0b1bbb7e18ed34fac21163f85f1d1d2753ffabac9"
 
 
 @given(st.text())
