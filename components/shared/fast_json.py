@@ -24,7 +24,7 @@ def decode(text: bytes | str) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """One line of JSON without its end."""
+    """One line of JSON without its end.  What is no number, NaN or an infinity, is written as null."""
     try:
         return _encode(value)
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can escape and UTF-8 cannot hold
