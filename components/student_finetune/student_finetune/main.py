@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -43,6 +44,7 @@ def main(argv: Sequence[str]) -> None:
     gold = read_gold_validation(arguments.data)
 
     # torch and transformers are imported from here on
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # imported wherever it lies, it asks for another package
     from student_finetune import ranks
 
     with ranks.joined():

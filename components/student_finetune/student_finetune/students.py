@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,16 +57,17 @@ def from_weights(source: str, chosen: Hyperparameters) -> Student:
     import torch
     from transformers import AutoConfig
 
-    if chosen.quantization and not torch.cuda.is_available():
-        hint = "leave it out, and the frozen weights keep their own type"
-        raise InvalidInput(Problem("4bit needs a GPU", field="hyperparameters.quantization", hint=hint))
+    if chosen.quantization and not find_spec("bitsandbytes"):
+        message, field = "4bit needs the package bitsandbytes", "hyperparameters.quantization"
+        hint = "pip install bitsandbytes; or leave it out, and the frozen weights keep their own type"
+        raise InvalidInput(Problem(message, field=field, hint=hint))
     tokenizer = load_tokenizer(source)
     end_ids(tokenizer)  # refuses a model without a chat template before its weights are read
     # frozen weights need no float32; a CPU multiplies bfloat16 weights slower than it converts float32 ones
     frozen_half = chosen.lora_rank > 0 and torch.cuda.is_available() and fast_dtype() is torch.bfloat16
     dtype = torch.bfloat16 if frozen_half else torch.float32
     if chosen.quantization:
-        model: Any = load_model(source, dtype, quantization_config=_four_bits(), device_map=torch.cuda.current_device())
+        model: Any = _load_in_four_bits(source, dtype)
     else:
         # what may be cut up among several GPUs is not put on one of them first
         model = load_model(source, dtype, "cpu" if ranks.world() > 1 else None)
@@ -76,17 +78,25 @@ def from_weights(source: str, chosen: Hyperparameters) -> Student:
     return Student(_prepared(model, chosen), tokenizer, stored, source, numbers)
 
 
-def _four_bits() -> Any:
+def _load_in_four_bits(source: str, dtype: torch.dtype) -> Any:
     """QLoRA's way of keeping frozen weights (Dettmers et al., arXiv 2305.14314)."""
+    import torch
     from transformers import BitsAndBytesConfig
 
     config: Any = BitsAndBytesConfig
-    return config(
+    four_bits = config(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=fast_dtype(),
     )
+    place = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+    model: Any = load_model(source, dtype, quantization_config=four_bits, device_map=place)
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # or the first validation on a CPU would pack the weights anew, for good, and they would give no gradient
+            module.support_avx512bf16_for_cpu = False
+    return model
 
 
 def _prepared(model: Any, chosen: Hyperparameters) -> Any:

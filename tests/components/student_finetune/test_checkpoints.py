@@ -79,8 +79,8 @@ def power_cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @pytest.mark.parametrize(
     ("student", "step"),
-    [("scratch", 2), ("scratch", 6), ("scratch", 17), ("lora", 8), ("dropout", 8)],
-    ids=["in the first epoch", "between epochs", "in the last step", "of an adapter", "with dropout"],
+    [("scratch", 2), ("scratch", 6), ("scratch", 17), ("lora", 8), ("4bit", 8), ("dropout", 8)],
+    ids=["in the first epoch", "between epochs", "in the last step", "of an adapter", "in four bits", "with dropout"],
 )
 def test_a_run_goes_on_where_its_last_checkpoint_is(
     arguments: Arguments, pretrained: Path, tmp_path: Path, power_cut: Callable[[int], None], student: str, step: int
@@ -89,15 +89,16 @@ def test_a_run_goes_on_where_its_last_checkpoint_is(
         pretrained = with_dropout(pretrained, tmp_path / "dropout")
     source = {} if student == "scratch" else {"recipe": None, "student_folder": pretrained}
     given = {**source, "distillation": {"method": "label_logits"}, "checkpoints": tmp_path / "kept"}
-    every_step = {**OPTIONS, "checkpoint_minutes": 0}
+    options = {**OPTIONS, "quantization": "4bit"} if student == "4bit" else OPTIONS
+    every_step = {**options, "checkpoint_minutes": 0}
 
-    main(arguments(**{**given, "checkpoints": None}, hyperparameters=OPTIONS, model=tmp_path / "whole"))
+    main(arguments(**{**given, "checkpoints": None}, hyperparameters=options, model=tmp_path / "whole"))
     power_cut(step)
     with pytest.raises(PowerCut):
         main(arguments(**given, hyperparameters=every_step))
     assert list((tmp_path / "model").iterdir()) == []
     assert left(tmp_path / "kept")
-    main(arguments(**given, hyperparameters=OPTIONS))
+    main(arguments(**given, hyperparameters=options))
 
     assert outcome(tmp_path / "model") == outcome(tmp_path / "whole")
     assert json.loads((tmp_path / "model" / "training.json").read_text())["resumed_at"] == [step]

@@ -85,7 +85,7 @@ def differences(model: Any) -> dict[str, float]:
 
 @cache
 def learnt(method: str) -> dict[str, float]:
-    rows = list(answered(150, seed=1))
+    rows = list(answered(100, seed=1))
     signals: dict[str, Signal] = {
         "label_logits": LabelProbabilities(TOKENIZER, 1.0),
         "top": ListedTokens(Aligner(TOKENIZER)),
@@ -97,7 +97,7 @@ def learnt(method: str) -> dict[str, float]:
         objective = Objective((signal,), {"response": 0.3, signal.name: 0.7}, ramp=0.5)
     used = [row if method == "label_logits" else replace(row, candidates=(), teacher=()) for row in rows]
     student = Student(initial_model(make_config(Recipe(32, 1, 2, 64, 300), TOKENIZER), 1), TOKENIZER, torch.float32)
-    train(student, used, objective, hyperparameters(20), None, Path("unused"))
+    train(student, used, objective, hyperparameters(40), None, Path("unused"))
     return differences(student.model)
 
 

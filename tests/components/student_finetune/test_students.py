@@ -12,7 +12,7 @@ from shared.errors import InvalidInput, NotFound
 from shared.layers import evenly_spaced
 from shared.weights import locate
 from student_finetune.settings import FULL, LORA, Hyperparameters
-from student_finetune.students import complete_or_nothing, from_weights, merged, save, unquantized
+from student_finetune.students import complete_or_nothing, from_weights, merged, save
 
 INPUT = torch.tensor([[7, 8, 9, 10]])
 
@@ -108,19 +108,6 @@ def test_the_adapter_is_kept_beside_the_merged_weights(pretrained: Path, tmp_pat
 def test_a_linear_map_that_is_not_there_is_named(pretrained: Path) -> None:
     with pytest.raises(InvalidInput, match=r"no qkv_proj; its linear maps are down_proj"):
         from_weights(str(pretrained), changed(LORA, target_modules=["qkv_proj", "o_proj"]))
-
-
-def test_adapters_of_a_quantized_student_end_on_weights_of_the_stored_type(pretrained: Path) -> None:
-    """On the machine of this test nothing is quantized: what is rebuilt is the same model."""
-    student = from_weights(str(pretrained), changed(LORA, keep_layers=2))
-    adapted = logits(shaken(student.model))
-    torch.testing.assert_close(logits(unquantized(student, changed(LORA, keep_layers=2)).train(False)), adapted)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_quantization_is_refused_without_a_gpu(pretrained: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"hyperparameters\.quantization: 4bit needs a GPU"):
-        from_weights(str(pretrained), changed(LORA, quantization="4bit"))
 
 
 def test_a_student_of_some_of_the_layers(pretrained: Path, tmp_path: Path) -> None:
