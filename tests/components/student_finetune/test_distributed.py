@@ -80,8 +80,14 @@ def uneven(toy: Rows, write_split: Callable[..., Path], tmp_path: Path) -> Path:
     return write_split(tmp_path / "uneven", train=toy(17), validation=toy(8, seed=1))
 
 
-def test_two_processes_train_as_one(arguments: Arguments, uneven: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("student", ["from scratch", "in four bits"])
+def test_two_processes_train_as_one(
+    arguments: Arguments, uneven: Path, pretrained: Path, tmp_path: Path, student: str
+) -> None:
     given = {"data": uneven, "distillation": {"method": "label_logits"}, "hyperparameters": OPTIONS}
+    if student == "in four bits":
+        options = {**OPTIONS, "quantization": "4bit"}
+        given |= {"recipe": None, "student_folder": pretrained, "hyperparameters": options}
     (main_code, said), (code, silent) = finish(start(arguments(**given, model=tmp_path / "two")))
     assert (main_code, code) == (0, 0)
     assert "epoch 3: validation" in said

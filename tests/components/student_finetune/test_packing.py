@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional
 from transformers import AutoModelForCausalLM, Gemma2Config, GraniteConfig, LlamaConfig, MambaConfig, Qwen2MoeConfig
 
 from student_finetune.batches import PackedBatches, StepBatches
@@ -143,6 +147,51 @@ def test_flash_attention_is_for_half_precision_only(monkeypatch: pytest.MonkeyPa
     assert asked == []
     assert not is_packed([learner], ROWS[1:2], chosen, half=True)
     assert asked == ["flash_attention_2"]
+
+
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[2]], ids=lambda config: config.model_type)
+@pytest.mark.parametrize("rows", [ROWS, ROWS[:1]], ids=["several", "one"])
+def test_flash_attention_is_told_where_rows_begin(
+    config: Any, rows: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but its kernel is transformers' own code; in the kernel's place, attention over each sequence by itself."""
+    learner, chosen = model(deepcopy(config)), Hyperparameters(learning_rate=0.01, batch_size=4, num_epochs=1)
+    apart = Collator(0, packed=False)(rows)
+    expected = read(learner, apart).logprobs[apart["answer_asked"]]
+    flash = sys.modules["transformers.modeling_flash_attention_utils"]
+    monkeypatch.setattr(flash, "_loaded_implementation", None)
+    monkeypatch.setattr(flash, "_lazy_imports", lambda *_, **__: (whole_rows, sequences, None, None, None))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        type(learner), "set_attn_implementation", lambda self, name: setattr(self.config, "_attn_implementation", name)
+    )
+    assert is_packed([learner], rows, chosen, half=True)
+    assert learner.config._attn_implementation == "flash_attention_2"
+    packed = Collator(0, packed=True)(rows)
+    torch.testing.assert_close(read(learner, packed).logprobs[packed["answer_asked"]], expected, rtol=1e-4, atol=1e-5)
+
+
+def whole_rows(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, softmax_scale: float) -> torch.Tensor:
+    """Of [rows, tokens, heads, size]."""
+    q, k, v = (each.transpose(1, 2) for each in (q, k, v))
+    found = functional.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=softmax_scale, enable_gqa=True)
+    return found.transpose(1, 2)
+
+
+def sequences(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    cu_seqlens_q: torch.Tensor,
+    cu_seqlens_k: torch.Tensor,
+    causal: bool,
+    softmax_scale: float,
+) -> torch.Tensor:
+    """Of [tokens, heads, size], cut at the given places."""
+    assert torch.equal(cu_seqlens_q, cu_seqlens_k)
+    bounds = cu_seqlens_q.tolist()
+    spans = [slice(first, last) for first, last in pairwise(bounds)]
+    return torch.cat([whole_rows(q[None, s], k[None, s], v[None, s], causal, softmax_scale)[0] for s in spans])
 
 
 def test_an_attention_that_the_gpu_cannot_compute_keeps_no_rows_apart(capsys: pytest.CaptureFixture[str]) -> None:
