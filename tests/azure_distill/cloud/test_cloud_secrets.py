@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import jwt
@@ -12,7 +11,7 @@ from leaks import CommandLines, files_with
 from loopback_teacher import LoopbackTeacher, status
 
 from azure_distill.samples import generate
-from tests.azure_distill.cloud.test_cloud_distillation import Shell
+from tests.azure_distill.cloud.test_cloud_distillation import Shell, answered
 from tests.emulator.fixture import Azure
 
 CANARY = "canary-7c1e93ab52d04f"
@@ -43,16 +42,6 @@ def write_job(shell: Shell, teacher: LoopbackTeacher, auth: str, seed: int = 1) 
     text = JOB.format(url=teacher.url, auth=auth, answers=ANSWERS, concurrency=seed, seed=seed)
     (shell.folder / "job.yaml").write_text(text)
     return "job.yaml"
-
-
-def answered(azure: Azure, name: str) -> str:
-    """The status in which the step that asks the teacher ends."""
-    for step in ("prepare_data", "teacher_inference"):
-        while step not in azure.steps(name):
-            assert azure.run(name).status != "Failed", azure.run(name).error
-            time.sleep(0.05)
-        status = azure.wait(azure.steps(name)[step].id)
-    return status
 
 
 def assert_only_the_teacher_got_it(teacher: LoopbackTeacher) -> None:
