@@ -50,6 +50,7 @@ class Continued:
         """`layers` are the keys and values of the beginning, [1, heads, length, size] each."""
         self.model, self.layers = model, layers
         self.length = layers[0][0].shape[2]
+        self.config = model.config
 
     @staticmethod
     def of(model: PreTrainedModel, beginning: Sequence[int]) -> Continued | None:
@@ -58,7 +59,8 @@ class Continued:
             return None
         ids = torch.tensor([list(beginning)], device=model.device)
         cache = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
-        if not remembers_all(cache) or len(cache.layers) != model.config.num_hidden_layers:
+        layers = model.config.get_text_config(decoder=True).num_hidden_layers
+        if not remembers_all(cache) or len(cache.layers) != layers:
             return None
         return Continued(model, [(layer.keys, layer.values) for layer in cache.layers])
 

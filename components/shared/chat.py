@@ -30,14 +30,21 @@ def end_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     question: list[Message] = [{"role": "user", "content": "q"}]
     closed = _render(tokenizer, [*question, {"role": "assistant", "content": "<answer>"}], generate=False)
     ids = _ids(tokenizer, closed.rpartition("<answer>")[2])
-    return ids[:1] if ids else [int(tokenizer.eos_token_id)]
+    added = tokenizer.added_tokens_decoder
+    marks = [number for number in ids if number in added] or ids  # some templates put a space before it
+    return marks[:1] or [int(tokenizer.eos_token_id)]
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, generate: bool) -> str:
     if not tokenizer.chat_template:
         raise InvalidInput("the model has no chat template: choose an instruct model")
+    from jinja2 import TemplateError
+
     plain: Any = [dict(message) for message in messages]
-    text = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=generate, date_string=DATE)
+    try:
+        text = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=generate, date_string=DATE)
+    except TemplateError as error:  # that a template raises itself: it knows no system messages, say
+        raise InvalidInput(f"the model's chat template refuses the messages: {error}") from None
     return str(text)
 
 

@@ -2,7 +2,7 @@
 
 All labels of a row are appended to its prompt at once; a mask lets each label see the prompt and itself only, and
 positions start again after the prompt for each.  So a label of several tokens is scored exactly, and k labels cost
-one pass over the prompt instead of k.
+one pass over the prompt instead of k; except in models where a mask does not keep them apart (see `branches`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from shared.branches import stay_apart
 from shared.chat import answer_ids, end_ids
 
 
@@ -34,13 +35,16 @@ def label_logprobs(
     """
     inputs, tails = _pack(prompts, labels, pad_id)
     device = next(model.parameters()).device
-    if tails:
+    if len(labels) > 1 and tails and not stay_apart(model, inputs.shape[1]):
+        return torch.cat([label_logprobs(model, prompts, [label], pad_id) for label in labels], dim=1)
+    if len(labels) > 1 and tails:
         mask, positions = _tree(prompts, labels, inputs.shape[1])
         dtype = next(model.parameters()).dtype
         additive = torch.zeros(mask.shape, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
         attention = additive[:, None]
     else:
-        attention = torch.tensor([[0] * (inputs.shape[1] - len(p)) + [1] * len(p) for p in prompts])
+        lengths = [len(prompt) + tails for prompt in prompts]
+        attention = torch.tensor([[0] * (inputs.shape[1] - length) + [1] * length for length in lengths])
         positions = (attention.cumsum(1) - 1).clamp(min=0)
     logits = model(
         input_ids=inputs.to(device),

@@ -147,6 +147,7 @@ def load_model(
     are `from_pretrained`'s.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -154,7 +155,7 @@ def load_model(
     loader: Any = AutoModelForCausalLM
     try:
         model, loaded = loader.from_pretrained(source, dtype=dtype or fast_dtype(), output_loading_info=True, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise _not_found(source, error) from None
     if loaded["missing_keys"]:  # transformers would go on with random numbers in their place
         missing = f"{len(loaded['missing_keys'])} weights are missing, {min(loaded['missing_keys'])} among them"

@@ -167,5 +167,6 @@ def _table(found: Mapping[int, Mapping[int, float]], length: int) -> Listed | No
     most = max(map(len, found.values()))
     ids, logprobs = np.zeros((length, most), np.int32), np.full((length, most), ABSENT, np.float32)
     for place, known in found.items():
-        ids[place, : len(known)], logprobs[place, : len(known)] = list(known), list(known.values())
+        ids[place, : len(known)] = list(known)
+        logprobs[place, : len(known)] = np.clip(list(known.values()), ABSENT, 0)
     return Listed(ids, logprobs)

@@ -169,3 +169,22 @@ class Keeper(TrainerCallback):
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         self.terminated = True
         signal.signal(signal.SIGTERM, self.before)
+
+
+class Finish:
+    """Once begun it lets one SIGTERM pass: what is left to do takes less time than to do all again."""
+
+    def __enter__(self) -> Finish:
+        return self
+
+    def begin(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGTERM, self._pass)
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self, "before"):
+            signal.signal(signal.SIGTERM, self.before)
+
+    def _pass(self, number: int, frame: FrameType | None) -> None:
+        print("the training is done: the model is written first", flush=True)
+        signal.signal(signal.SIGTERM, self.before)

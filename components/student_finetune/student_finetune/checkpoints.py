@@ -23,6 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import shared
 from student_finetune import ranks
 from student_finetune.history import History
 
@@ -87,10 +88,11 @@ def key_of(facts: Mapping[str, Any]) -> str:
 
 
 def code_hash() -> str:
-    """Of this program: another version of it may train otherwise."""
+    """Of this program and what it shares with others: another version of it may train otherwise."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
+    for folder in (Path(__file__).parent, Path(str(shared.__file__)).parent):
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

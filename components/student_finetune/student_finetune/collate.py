@@ -2,7 +2,8 @@
 
 A row of a batch is its prompt, followed by *branches*: the answer, then each candidate.  A branch sees the prompt and
 itself only and counts positions on from the prompt, so one pass gives the log probabilities of all of them.  The last
-token of a branch predicts nothing and is not fed.  Rows are padded on the right, where causal attention never looks;
+token of a branch predicts nothing and is not fed.  Where a mask does not keep branches apart (see `shared.branches`)
+each is a row of its own, after the prompt once more.  Rows are padded on the right, where causal attention never looks;
 packed, they stand one after the other in a single row, each counting its positions from 0, which tells them apart.
 
     input_ids         [rows, width], or [1, all tokens] packed
@@ -62,12 +63,22 @@ class _Row:
         self.position += range(self.prompt, self.prompt + fed)
         return [self.prompt - 1, *range(start, start + fed)]
 
+    def apart(self) -> dict[int, list[int]]:
+        """The prompt and a branch, for each branch that has tokens, the answer's always."""
+        found = {1: self.tokens[: self.prompt]}
+        for token, number in zip(self.tokens[self.prompt :], self.branch[self.prompt :], strict=True):
+            found.setdefault(number, self.tokens[: self.prompt]).append(token)
+        return found
+
 
 class Collator:
     """Lays out examples as in the module's docstring; packed ones must have candidates of one token only."""
 
-    def __init__(self, pad_id: int, dtype: torch.dtype = torch.float32, *, packed: bool = False) -> None:
-        self.pad_id, self.dtype, self.packed = pad_id, dtype, packed
+    def __init__(
+        self, pad_id: int, dtype: torch.dtype = torch.float32, *, packed: bool = False, masked: bool = True
+    ) -> None:
+        """`masked` says whether a mask keeps branches apart, so that they may share a row."""
+        self.pad_id, self.dtype, self.packed, self.masked = pad_id, dtype, packed, masked
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         rows = [_Row(list(example.prompt)) for example in examples]
@@ -76,23 +87,37 @@ class Collator:
             [row.append(number, ids) for number, ids in enumerate(example.candidates, 2)]
             for row, example in zip(rows, examples, strict=True)
         ]
-        batch, starts = self._laid_out(rows)
-        batch |= _targets(examples, answers, candidates, starts)
+        batch, places = self._laid_out(rows)
+        batch |= _targets(examples, answers, candidates, places)
         batch["rows"] = torch.tensor([example.number for example in examples])
         batch["lengths"] = torch.tensor([len(row.tokens) for row in rows])
         return batch | (_questions(examples) if any(example.asked for example in examples) else {})
 
-    def _laid_out(self, rows: Sequence[_Row]) -> tuple[dict[str, torch.Tensor], list[int]]:
-        """What the layers are fed, and the flat position at which each row begins."""
+    def _laid_out(self, rows: Sequence[_Row]) -> tuple[dict[str, torch.Tensor], Sequence[Sequence[int]]]:
+        """What the layers are fed, and the flat position of each row's tokens."""
         lengths = [len(row.tokens) for row in rows]
         if self.packed:
-            return together([row.tokens for row in rows]), [0, *itertools.accumulate(lengths[:-1])]
+            starts = [0, *itertools.accumulate(lengths[:-1])]
+            places = [range(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+            return together([row.tokens for row in rows]), places
+        if not self.masked:
+            return self._apart(rows)
         width = max(lengths)
         batch = {"input_ids": padded([row.tokens for row in rows], width, self.pad_id)}
         if any(max(row.branch) > 1 for row in rows):
             batch["position_ids"] = padded([row.position for row in rows], width, 0)
             batch["attention_mask"] = self._tree(padded([row.branch for row in rows], width, -1))
-        return batch, [width * number for number in range(len(rows))]
+        return batch, [range(width * number, width * (number + 1)) for number in range(len(rows))]
+
+    def _apart(self, rows: Sequence[_Row]) -> tuple[dict[str, torch.Tensor], Sequence[Sequence[int]]]:
+        fed = [(number, branch, tokens) for number, row in enumerate(rows) for branch, tokens in row.apart().items()]
+        width = max(len(tokens) for _, _, tokens in fed)
+        starts = {(number, branch): width * at for at, (number, branch, _) in enumerate(fed)}
+        places = [
+            [starts[number, branch or 1] + at for branch, at in zip(row.branch, row.position, strict=True)]
+            for number, row in enumerate(rows)
+        ]
+        return {"input_ids": padded([tokens for _, _, tokens in fed], width, self.pad_id)}, places
 
     def _tree(self, branch: torch.Tensor) -> torch.Tensor:
         """Additive mask [rows, 1, width, width]: a token sees what comes before it in the prompt or in its branch."""
@@ -127,12 +152,12 @@ def _targets(
     examples: Sequence[Example],
     answers: Sequence[Sequence[int]],
     candidates: Sequence[Sequence[Sequence[int]]],
-    starts: Sequence[int],
+    places: Sequence[Sequence[int]],
 ) -> dict[str, torch.Tensor]:
     kept: dict[int, int] = {}
 
     def keep(row: int, columns: Sequence[int]) -> list[int]:
-        return [kept.setdefault(starts[row] + column, len(kept)) for column in columns]
+        return [kept.setdefault(places[row][column], len(kept)) for column in columns]
 
     asked = _Asked()
     lengths = [len(example.answer) for example in examples]

@@ -56,6 +56,11 @@ class Example:
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)
 
+    @property
+    def branches(self) -> tuple[Sequence[int], ...]:
+        """What must not see each other after the prompt: [] where the answer alone is fed."""
+        return (self.answer, *self.candidates) if any(len(ids) > 1 for ids in self.candidates) else ()
+
 
 def read_training(folder: Path) -> list[Located]:
     """The rows of train.jsonl, each with an answer to learn; raises InvalidInput with every bad row.
@@ -119,7 +124,7 @@ def _good_token(token: object) -> bool:
 
 
 def _is_logprob(value: object) -> bool:
-    return isinstance(value, int | float) and value <= 1e-3  # which is false of NaN
+    return isinstance(value, int | float) and value <= 0.01  # rounding by an endpoint; false of NaN
 
 
 class Encoder:
@@ -140,11 +145,18 @@ class Encoder:
             example = signal.encode(row, example)
         return example
 
-    def encode_all(self, rows: Iterable[Located]) -> list[Example]:
-        """Examples of the rows that fit; a row cut short would teach a wrong end, so longer ones are left out."""
+    def encode_all(self, rows: Iterable[Located], *, required: bool = True) -> list[Example]:
+        """Examples of the rows that fit; a row cut short would teach a wrong end, so longer ones are left out.
+
+        Raises InvalidInput with every row that cannot be learnt; and, where some are `required`, when none fits.
+        """
         examples, long, problems = list[Example](), list[Located](), list[Problem]()
         for located in rows:
-            example = self.encode(located.row)
+            try:
+                example = self.encode(located.row)
+            except InvalidInput as error:
+                problems += [located.problem(problem.message) for problem in error.problems]
+                continue
             problems += self._untrainable(located, example)
             if len(example) > self.max_length:
                 long.append(located.without_tokens)
@@ -152,7 +164,7 @@ class Encoder:
                 examples.append(replace(example, number=len(examples)))
         if problems:
             raise InvalidInput(*problems)
-        if long and not examples:
+        if long and not examples and required:
             hint = "raise hyperparameters.max_length"
             raise InvalidInput(Problem(f"every row is longer than {self.max_length} tokens", long[0].file, hint=hint))
         if long:

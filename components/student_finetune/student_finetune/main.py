@@ -62,6 +62,7 @@ def _train(
 ) -> None:
     from student_finetune import ranks, students
     from student_finetune.align import Aligner
+    from student_finetune.callbacks import Finish
     from student_finetune.record import write_record
     from student_finetune.signals import make_objective
     from student_finetune.train import train
@@ -79,8 +80,13 @@ def _train(
     aligner.check(str(arguments.data / "train.jsonl"))
     validation = make_validation(gold, task, Encoder(student.tokenizer, chosen.max_length), student.tokenizer)
     checkpoints = _checkpoints(arguments, chosen)
-    with students.complete_or_nothing(arguments.model) as folder, _tracker(chosen, distillation) as tracker:
+    with (
+        Finish() as finish,
+        students.complete_or_nothing(arguments.model) as folder,
+        _tracker(chosen, distillation) as tracker,
+    ):
         history = train(student, examples, objective, chosen, validation, folder, checkpoints, tracker)
+        finish.begin()
         if ranks.is_main():
             parameters = students.save(student, folder, chosen)
             name = arguments.student_id or (arguments.student_folder and arguments.student_folder.name)

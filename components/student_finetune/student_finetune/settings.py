@@ -103,7 +103,7 @@ class Bounds:
         if value is None and self.optional:
             return None
         kinds = (int,) if self.kind is int else (int, float)
-        good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+        good = isinstance(value, kinds) and not isinstance(value, bool) and abs(value) < math.inf  # false of NaN
         if good and self.low <= value <= self.high and not (self.above and value == self.low):  # type: ignore[operator]
             return None
         return f"must be {self}, not {value!r}"
@@ -148,25 +148,28 @@ class Names:
 
 Allowed = Mapping[str, Bounds | OneOf | Flag | Names]
 
+MOST = 10**9
+"""More than anybody wants of anything that is counted."""
+
 HYPERPARAMETERS: Allowed = {
     "learning_rate": Bounds(float, 0, 1, above=True),
-    "batch_size": Bounds(int, 1),
-    "num_epochs": Bounds(int, 1),
-    "max_length": Bounds(int, 8),
+    "batch_size": Bounds(int, 1, MOST),
+    "num_epochs": Bounds(int, 1, MOST),
+    "max_length": Bounds(int, 8, MOST),
     "warmup_ratio": Bounds(float, 0, 1),
     "weight_decay": Bounds(float, 0, 1),
-    "gradient_accumulation_steps": Bounds(int, 1),
+    "gradient_accumulation_steps": Bounds(int, 1, MOST),
     "lora_rank": Bounds(int, 0, 1024),
-    "lora_alpha": Bounds(int, 1),
-    "trained_layers": Bounds(int, 1, optional=True),
+    "lora_alpha": Bounds(int, 1, MOST),
+    "trained_layers": Bounds(int, 1, MOST, optional=True),
     "seed": Bounds(int, 0, 2**32 - 1),
-    "patience": Bounds(int, 1, optional=True),
+    "patience": Bounds(int, 1, MOST, optional=True),
     "checkpoint_minutes": Bounds(float, 0, optional=True),
     "sharding": OneOf(("none", "full")),
     "quantization": OneOf(("4bit",)),
     "target_modules": Names(),
     "keep_adapter": Flag(),
-    "keep_layers": Bounds(int, 1, optional=True),
+    "keep_layers": Bounds(int, 1, MOST, optional=True),
     "packing": Flag(optional=True),
     "gradient_checkpointing": Flag(optional=True),
 }
@@ -174,7 +177,7 @@ DISTILLATION: Allowed = {
     "temperature": Bounds(float, 0, 100, above=True),
     "weight": Bounds(float, 0, 1),
     "ramp": Bounds(float, 0, 1),
-    "few_shot": Bounds(int, 0),
+    "few_shot": Bounds(int, 0, MOST),
 }
 
 
@@ -240,6 +243,8 @@ def parse_hyperparameters(text: str, *, from_scratch: bool) -> Hyperparameters:
             for name in ("quantization", "target_modules", "keep_adapter")
             if value.get(name)
         ]
+    if chosen.keep_adapter and chosen.keep_layers:  # its layers' numbers would be taken for the whole model's
+        problems.append(Problem("does not go with keep_layers", field="hyperparameters.keep_adapter"))
     if chosen.quantization and chosen.sharding == "full":
         problems.append(Problem("does not go with quantization: 4bit", field="hyperparameters.sharding"))
     if problems:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.chat import end_ids
 from shared.errors import ComponentError, InvalidInput, Problem
-from shared.layers import evenly_spaced, keep_layers
+from shared.layers import evenly_spaced, keep_layers, layers_of
 from shared.scratch import Recipe, initial_model, make_config, train_tokenizer
 from shared.tasks import Task
 from shared.weights import fast_dtype, load_model, load_tokenizer
@@ -26,7 +26,7 @@ from student_finetune.settings import Hyperparameters
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 LARGE = 5_000_000
 """Parameters from which bfloat16 is worth its conversions."""
@@ -71,11 +71,22 @@ def from_weights(source: str, chosen: Hyperparameters) -> Student:
     else:
         # what may be cut up among several GPUs is not put on one of them first
         model = load_model(source, dtype, "cpu" if ranks.world() > 1 else None)
-    numbers = evenly_spaced(len(model.get_decoder().layers), chosen.keep_layers) if chosen.keep_layers else None
+    _check_vocabulary(model, tokenizer)
+    numbers = evenly_spaced(len(layers_of(model)), chosen.keep_layers) if chosen.keep_layers else None
     if numbers:
         keep_layers(model, numbers)
     stored = AutoConfig.from_pretrained(source).dtype or torch.float32
     return Student(_prepared(model, chosen), tokenizer, stored, source, numbers)
+
+
+def _check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises InvalidInput where the model lacks a token that it is to write; one that only pads is replaced."""
+    known = int(model.get_input_embeddings().num_embeddings)
+    needed = max(*end_ids(tokenizer), int(tokenizer.eos_token_id))
+    if needed >= known:
+        raise InvalidInput(f"the tokenizer's end of turn is token {needed}, the model has {known} tokens")
+    if int(tokenizer.pad_token_id) >= known:
+        tokenizer.pad_token = tokenizer.eos_token
 
 
 def _load_in_four_bits(source: str, dtype: torch.dtype) -> Any:
@@ -105,7 +116,10 @@ def _prepared(model: Any, chosen: Hyperparameters) -> Any:
         from peft import prepare_model_for_kbit_training
 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # `train` sees to that
-    layers = list(model.get_decoder().layers)
+    layers = list(layers_of(model))
+    text = {id(weight) for part in (model.get_decoder(), model.get_output_embeddings()) for weight in part.parameters()}
+    for weight in model.parameters():  # what sees pictures learns nothing from text
+        weight.requires_grad_(weight.requires_grad and id(weight) in text)
     trained = range(max(0, len(layers) - (chosen.trained_layers or len(layers))), len(layers))
     if chosen.lora_rank:
         return _with_lora(model, chosen, [layers[index] for index in trained], list(trained))
@@ -127,16 +141,27 @@ def _with_lora(model: Any, chosen: Hyperparameters, layers: list[torch.nn.Module
         for name, module in layer.named_modules()
         if isinstance(module, torch.nn.Linear)
     }
+    if not linear:
+        message = "the model has no linear maps for LoRA; 0 trains the weights themselves"
+        raise InvalidInput(Problem(message, field="hyperparameters.lora_rank"))
     unknown = sorted(set(chosen.target_modules or ()) - linear)
     if unknown:
         message = f"the model has no {', '.join(unknown)}; its linear maps are {', '.join(sorted(linear))}"
         raise InvalidInput(Problem(message, field="hyperparameters.target_modules"))
+    targets = sorted(chosen.target_modules or linear)
+    within = {id(module) for module in model.get_decoder().modules()}
+    elsewhere = [  # in what sees pictures
+        name
+        for name, module in model.named_modules()
+        if name.rpartition(".")[2] in targets and id(module) not in within
+    ]
     torch.manual_seed(chosen.seed)
     lora = LoraConfig(
         r=chosen.lora_rank,
         lora_alpha=chosen.lora_alpha,
-        target_modules=sorted(chosen.target_modules or linear),
+        target_modules=targets,
         layers_to_transform=numbers,
+        exclude_modules=elsewhere or None,
         task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():
@@ -184,12 +209,20 @@ def save(student: Student, folder: Path, chosen: Hyperparameters) -> int:
         ends = sorted({*end_ids(tokenizer), int(tokenizer.eos_token_id)})
         model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
         model.generation_config.pad_token_id = tokenizer.pad_token_id
+        _drop_unused_sampling(model.generation_config)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         write_mlflow(model, tokenizer, folder)
     except SafetensorError as error:
         raise ComponentError(f"cannot write the weights to {folder}: {error}") from None
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _drop_unused_sampling(generation: GenerationConfig) -> None:
+    """Settings of a sampling that is switched off: transformers reads them with a warning and refuses to write them."""
+    if not generation.do_sample:
+        for name in ("temperature", "top_p", "top_k", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"):
+            setattr(generation, name, None)
 
 
 @contextmanager

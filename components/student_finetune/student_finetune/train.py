@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
 
+from shared.branches import stay_apart
 from shared.errors import ComponentError, Problem
 from shared.tracking import Tracker
 from shared.weights import fast_dtype
@@ -158,15 +160,16 @@ def train(
     history.packed = _made_ready(model, objective, examples, chosen, half)
     history.recomputed = _recomputes(model, chosen)
     batches = _batches([len(example) for example in examples], chosen, packed=history.packed)
+    masked = _is_masked(model, examples)
     trainer = DistillationTrainer(
         objective,
         Report(history, sum(map(len, examples)), tracker),
         batches,
-        None if history.packed else Trunk.of(model, examples, chosen.num_epochs),
+        Trunk.of(model, examples, chosen.num_epochs) if masked and not history.packed else None,
         model=model,
         args=training_arguments(half, batches, chosen, checkpoints.own if checkpoints else scratch),
         train_dataset=examples,
-        data_collator=Collator(int(student.tokenizer.pad_token_id), model.dtype, packed=history.packed),
+        data_collator=Collator(int(student.tokenizer.pad_token_id), model.dtype, packed=history.packed, masked=masked),
         callbacks=[callback for callback in (best, keeper) if callback],  # the checkpoint has the epoch's score in it
     )
     if latest:
@@ -176,14 +179,14 @@ def train(
             best.load(latest)
     with keeper or contextlib.nullcontext(), _enough_memory():
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)
-    if best:
-        best.restore(model)
-    else:
-        history.best_epoch = chosen.num_epochs
-    check_finite(model)
-    model.train(False)
-    if is_sharded(model):
-        gather(model)
+        if best:
+            best.restore(model)
+        else:
+            history.best_epoch = chosen.num_epochs
+        check_finite(model)
+        model.train(False)
+        if is_sharded(model):
+            gather(model)
     return history
 
 
@@ -246,6 +249,12 @@ def _made_ready(
     return packed
 
 
+def _is_masked(model: Any, examples: Sequence[Example]) -> bool:
+    """Whether a mask can keep the rows' branches apart."""
+    lengths = [len(example.prompt) + max(map(len, example.branches)) for example in examples if example.branches]
+    return not lengths or stay_apart(model, max(lengths))
+
+
 def _batches(lengths: Sequence[int], chosen: Hyperparameters, *, packed: bool) -> Batches:
     kind = PackedBatches if packed else StepBatches
     accumulation = chosen.gradient_accumulation_steps
@@ -253,6 +262,7 @@ def _batches(lengths: Sequence[int], chosen: Hyperparameters, *, packed: bool) -
 
 
 def training_arguments(half: bool, batches: Batches, chosen: Hyperparameters, folder: Path) -> TrainingArguments:
+    steps = batches.steps * chosen.num_epochs
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=chosen.batch_size,
@@ -260,7 +270,7 @@ def training_arguments(half: bool, batches: Batches, chosen: Hyperparameters, fo
         num_train_epochs=chosen.num_epochs,
         learning_rate=chosen.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=chosen.warmup_ratio,
+        warmup_steps=min(math.ceil(chosen.warmup_ratio * steps), steps - 1),  # one step at least is at the peak
         weight_decay=chosen.weight_decay,
         max_grad_norm=1.0,
         optim="adamw_torch_fused",

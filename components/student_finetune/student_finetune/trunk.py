@@ -38,7 +38,8 @@ class Trunk:
         if not constant or epochs < 2 or ranks.world() > 1 or bare(model).is_activation_checkpointing:
             return None
         tokens = sum(len(example) + sum(map(len, example.candidates)) for example in examples)
-        return Trunk(layers) if 4 * int(model.config.hidden_size) * tokens <= room() else None
+        size = int(model.config.get_text_config(decoder=True).hidden_size)
+        return Trunk(layers) if 4 * size * tokens <= room() else None
 
     @contextmanager
     def reads(self, batch: Batch) -> Iterator[None]:
@@ -58,7 +59,7 @@ class Trunk:
 
     def _keeping(self, numbers: Sequence[int], lengths: Sequence[int]) -> Callable[[Any, Any, Any], None]:
         def keep(layer: torch.nn.Module, arguments: Any, states: Any) -> None:
-            if isinstance(states, torch.Tensor):
+            if isinstance(states, torch.Tensor) and states.dim() == 3:
                 for number, length, row in zip(numbers, lengths, states.detach(), strict=True):
                     self.kept[number] = row[:length].to("cpu", copy=True)
 

@@ -13,7 +13,7 @@ from shared.generate import length_batches
 from shared.labels import label_ids, label_logprobs
 from shared.tasks import LabelTask, Task
 from student_finetune.collate import Collator
-from student_finetune.data import Encoder, Located
+from student_finetune.data import Encoder, Example, Located
 from student_finetune.reading import read
 
 if TYPE_CHECKING:
@@ -34,12 +34,13 @@ class Validation(Protocol):
 def make_validation(
     rows: Sequence[Located], task: Task, encoder: Encoder, tokenizer: PreTrainedTokenizerBase
 ) -> Validation | None:
-    """Accuracy for tasks answered by a label, the answers' loss for the others; None without rows."""
+    """Accuracy for tasks answered by a label, the answers' loss for the others; None without rows that fit."""
     if not rows:
         return None
     if isinstance(task, LabelTask):
         return LabelAccuracy(rows, task, tokenizer)
-    return AnswerLoss(rows, encoder)
+    examples = encoder.encode_all(rows, required=False)
+    return AnswerLoss(examples, int(tokenizer.pad_token_id)) if examples else None
 
 
 class LabelAccuracy:
@@ -74,9 +75,8 @@ class AnswerLoss:
 
     metric, sign = "loss", -1
 
-    def __init__(self, rows: Sequence[Located], encoder: Encoder) -> None:
-        self.examples = encoder.encode_all(rows)
-        self.collate = Collator(int(encoder.tokenizer.pad_token_id))
+    def __init__(self, examples: Sequence[Example], pad_id: int) -> None:
+        self.examples, self.collate = examples, Collator(pad_id)
 
     @torch.inference_mode()
     def score(self, model: PreTrainedModel) -> float:

@@ -60,3 +60,17 @@ def test_a_template_that_tells_the_date_tells_the_same_every_day() -> None:
         "{{ date_string }}: {{ messages[0].content }}"
     )
     assert tokenizer.decode(prompt_ids(tokenizer, [{"role": "user", "content": "one"}])) == "26 Jul 2024: one"
+
+
+@pytest.mark.parametrize("between", ["", " ", "\n"])
+def test_what_a_template_puts_before_the_end_is_not_the_end(between: str) -> None:
+    tokenizer = train_tokenizer(["one two"] * 4, 300)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}" + repr(between)[1:-1] + "<|end|>{% endfor %}"
+    assert end_ids(tokenizer) == [tokenizer.eos_token_id]
+
+
+def test_messages_that_a_template_refuses_are_a_user_s_mistake() -> None:
+    tokenizer = train_tokenizer(["one two"] * 4, 300)
+    tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
+    with pytest.raises(InvalidInput, match="template refuses the messages: System role not supported"):
+        prompt_ids(tokenizer, TALK)

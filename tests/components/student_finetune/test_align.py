@@ -128,3 +128,10 @@ def test_a_row_without_log_probabilities_says_nothing_of_the_tokenizers() -> Non
         tokens = [] if number % 3 == 0 else [listed(token) for token in own_tokens(ANSWER)]
         assert (aligner.align(ANSWER, ids(ANSWER), tokens) is None) == (not tokens)
     assert aligner.coverage == 1.0
+
+
+def test_log_probabilities_are_of_probabilities_between_0_and_1() -> None:
+    tokens = [listed(token, 0.004, _dog=-math.inf) for token in own_tokens(ANSWER)]
+    found = Aligner(TOKENIZER).align(ANSWER, ids(ANSWER), tokens)
+    for place, token in enumerate(own_tokens(ANSWER)):
+        assert known(found, place) == {token: 0.0}

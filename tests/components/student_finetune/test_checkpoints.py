@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 import torch
 
+import shared
 from shared.errors import ComponentError
+from student_finetune import students
 from student_finetune import train as training
 from student_finetune.callbacks import BestEpoch
-from student_finetune.checkpoints import Checkpoints, weights_hash
+from student_finetune.checkpoints import Checkpoints, code_hash, weights_hash
 from student_finetune.history import History
 from student_finetune.main import main
 
@@ -195,3 +197,29 @@ def test_a_models_hash_is_of_its_content(pretrained: Path, tmp_path: Path) -> No
     content[-1] ^= 1
     weights.write_bytes(content)
     assert weights_hash(tmp_path / "copy") != weights_hash(pretrained)
+
+
+def test_a_signal_while_the_model_is_written_lets_it_be_written(
+    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    saved = students.save
+
+    def save(*given: Any) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return saved(*given)
+
+    monkeypatch.setattr(students, "save", save)
+    before = signal.getsignal(signal.SIGTERM)
+    main(arguments(hyperparameters=OPTIONS, checkpoints=tmp_path / "kept"))
+    assert (tmp_path / "model" / "training.json").exists()
+    assert "the model is written first" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_the_code_that_components_share_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = code_hash()
+    copy = shutil.copytree(Path(str(shared.__file__)).parent, tmp_path / "shared")
+    monkeypatch.setattr(shared, "__file__", str(copy / "__init__.py"))
+    assert code_hash() == before
+    (copy / "tasks" / "labels.py").write_text("# another version")
+    assert code_hash() != before

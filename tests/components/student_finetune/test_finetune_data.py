@@ -107,3 +107,21 @@ def test_token_log_probabilities_are_read_when_they_are_needed(
     write_split(tmp_path, train=[answered("a", token_logprobs=tokens), answered("a")])
     assert [located.row.token_logprobs for located in read_training(tmp_path)] == [[], None]
     assert [located.row.token_logprobs for located in stream_training(tmp_path)] == [tokens, None]
+
+
+def test_messages_that_the_template_refuses_are_told_by_line() -> None:
+    tokenizer = train_tokenizer(["one two"] * 4, 300)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m.content == 'bad' %}{{ raise_exception('no such role') }}{% endif %}"
+        "{{ m.content }}<|end|>{% endfor %}"
+    )
+    bad = Located(Row("r", [{"role": "user", "content": "bad"}], "two"), "rows.jsonl", 2)
+    with pytest.raises(InvalidInput, match=r"rows.jsonl:2: .*no such role") as refused:
+        Encoder(tokenizer, 100).encode_all([located("one", 1), bad, located("one<|end|>", 3)])
+    assert [problem.line for problem in refused.value.problems] == [2, 3]
+
+
+def test_what_an_endpoint_rounds_up_is_a_probability(tmp_path: Path, write_split: Callable[..., Path]) -> None:
+    tokens = [{"token": "a", "logprob": 0.004, "top": [["a", 0.004], ["b", -6.0]]}]
+    write_split(tmp_path, train=[answered("a", token_logprobs=tokens)])
+    assert len(read_training(tmp_path)) == 1

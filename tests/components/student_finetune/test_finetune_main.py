@@ -207,3 +207,14 @@ def test_a_tracking_server_that_is_not_there_costs_a_warning(
     main(arguments())
     assert capsys.readouterr().out.count("could not be sent to MLflow") == 1
     assert record(tmp_path / "model")["steps"] == 6
+
+
+def test_validation_rows_that_are_too_long_choose_nothing(
+    arguments: Arguments, toy: Rows, write_split: Callable[..., Path], tmp_path: Path, capsys: Any
+) -> None:
+    long = [row | {"messages": [row["messages"][0], {"role": "assistant", "content": "x " * 99}]} for row in toy(2)]
+    data = write_split(tmp_path / "talk", train=toy(24, teacher=False), validation=long)
+    options = {"num_epochs": 1, "max_length": 64}
+    main(arguments(data=data, task={"type": "conversation"}, hyperparameters=options))
+    assert record(tmp_path / "model")["validation"] == []
+    assert "2 of 2 rows are longer than 64 tokens" in capsys.readouterr().out

@@ -25,6 +25,9 @@ from student_finetune.settings import FULL, LORA, SCRATCH, parse_distillation, p
         ({"packing": "yes"}, "packing"),
         ({"keep_adapter": None}, "keep_adapter"),
         ({"learning_rat": 1e-3}, "learning_rat"),
+        ({"batch_size": 10**400}, "batch_size"),
+        ({"num_epochs": 2**63}, "num_epochs"),
+        ({"keep_adapter": True, "keep_layers": 2}, "keep_adapter"),
     ],
 )
 def test_a_wrong_hyperparameter_is_named(value: dict[str, Any], field: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from shared.errors import InvalidInput, NotFound
 from shared.layers import evenly_spaced
-from shared.weights import locate
+from shared.weights import load_tokenizer, locate
 from student_finetune.settings import FULL, LORA, Hyperparameters
 from student_finetune.students import complete_or_nothing, from_weights, merged, save
 
@@ -158,3 +159,53 @@ def test_several_models_below_are_told_apart(pretrained: Path, tmp_path: Path) -
         shutil.copytree(pretrained, tmp_path / name)
     with pytest.raises(InvalidInput, match="several models: one, two"):
         locate(tmp_path, None)
+
+
+def altered(pretrained: Path, folder: Path, file: str, **values: Any) -> Path:
+    """A copy of the pretrained model in which a file of settings says something else."""
+    shutil.copytree(pretrained, folder)
+    settings = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(settings | values))
+    return folder
+
+
+def test_settings_of_a_sampling_that_is_off_do_not_hinder_the_saving(pretrained: Path, tmp_path: Path) -> None:
+    off = {"do_sample": False, "temperature": 0.6, "top_p": 0.9, "max_length": 77}
+    source = altered(pretrained, tmp_path / "source", "generation_config.json", **off)
+    save(from_weights(str(source), FULL), tmp_path / "out", FULL)
+    kept = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    assert kept["max_length"] == 77
+    assert not {"temperature", "top_p"} & {name for name, value in kept.items() if value is not None}
+
+
+def test_sampling_that_is_on_stays(pretrained: Path, tmp_path: Path) -> None:
+    on = {"do_sample": True, "temperature": 0.6}
+    source = altered(pretrained, tmp_path / "source", "generation_config.json", **on)
+    save(from_weights(str(source), FULL), tmp_path / "out", FULL)
+    assert on.items() <= json.loads((tmp_path / "out" / "generation_config.json").read_text()).items()
+
+
+def test_a_padding_that_the_model_does_not_know_is_replaced(pretrained: Path, tmp_path: Path) -> None:
+    shutil.copytree(pretrained, tmp_path / "source")
+    tokenizer = load_tokenizer(str(tmp_path / "source"))
+    tokenizer.add_special_tokens({"pad_token": "[NEW PAD]"})
+    tokenizer.save_pretrained(tmp_path / "source")
+    student = from_weights(str(tmp_path / "source"), FULL)
+    assert student.tokenizer.pad_token_id == student.tokenizer.eos_token_id
+
+
+def test_an_end_of_turn_that_the_model_does_not_know_is_refused(pretrained: Path, tmp_path: Path) -> None:
+    shutil.copytree(pretrained, tmp_path / "source")
+    tokenizer = load_tokenizer(str(tmp_path / "source"))
+    tokenizer.add_special_tokens({"eos_token": "[NEW END]"})
+    tokenizer.save_pretrained(tmp_path / "source")
+    with pytest.raises(InvalidInput, match="end of turn is token"):
+        from_weights(str(tmp_path / "source"), FULL)
+
+
+def test_weights_that_are_cut_short_are_a_model_that_is_not_there(pretrained: Path, tmp_path: Path) -> None:
+    shutil.copytree(pretrained, tmp_path / "source")
+    weights = tmp_path / "source" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(NotFound, match="cannot load the model"):
+        from_weights(str(tmp_path / "source"), FULL)

@@ -260,3 +260,17 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Report, "on_pre_optimizer_step", overflowing)
     with pytest.raises(ComponentError, match="the weights are not numbers after the last step"):
         train(student(), ROWS, OBJECTIVE, settings(), None, tmp_path)
+
+
+@pytest.mark.parametrize("ratio", [0.05, 1])
+def test_one_step_alone_teaches(tmp_path: Path, ratio: float) -> None:
+    learner, history = trained(tmp_path, None, num_epochs=1, warmup_ratio=ratio)
+    assert history.steps == 1
+    assert not torch.equal(learner.model.lm_head.weight, student().model.lm_head.weight)
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [(0, 0), (0.05, 1), (0.5, 5), (1, 9)])
+def test_the_warm_up_is_a_share_of_the_steps(tmp_path: Path, ratio: float, expected: int) -> None:
+    chosen = settings(num_epochs=5, warmup_ratio=ratio, batch_size=4)
+    batches = StepBatches([3] * 8, 4, 1, 0)
+    assert training_arguments(False, batches, chosen, tmp_path).warmup_steps == expected
