@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,10 @@ class JobOperations:
         self._backend.cancel(name)
 
     def download(self, name: str, target: str | Path, output: str | None = None) -> list[Path]:
-        """Copy all outputs of a run, or one (`STEP.OUTPUT`), below `target`; returns the folders made."""
+        """Copy all outputs of a run, or one (`STEP.OUTPUT`), below `target`; returns the folders made.
+
+        What all runs share (the teachers' answers, checkpoints) is copied only where it is named.
+        """
         run = self.get(name)
         folders = [
             self._backend.download(run.name, step, port, Path(target)) for step, port in select_outputs(run, output)
@@ -168,6 +172,7 @@ class ModelOperations:
         model, task = self._find(model_name)
         if task_type:
             task = {"type": task_type} | ({"labels": labels} if labels else {})
+        doubts = () if task else (f"{model_name} is evaluated as a conversation: no other task is known or given",)
         task = dict(task or {"type": "conversation"})
         data: DataPath | DataUri = DataPath(Path(test_data).resolve())
         problems = []
@@ -181,7 +186,7 @@ class ModelOperations:
                 problems.append(Problem(f"{metric!r} is no metric of {task['type']}", field="metrics", hint=hint))
         if problems:
             raise InvalidJob(problems)
-        return single_evaluation(model, model_name, data, task, metrics)
+        return replace(single_evaluation(model, model_name, data, task, metrics), warnings=doubts)
 
     def register(self, run: str, name: str, *, force: bool = False, form: Form = "custom") -> str:
         """Register the student of a completed run, or a model folder; returns `NAME:VERSION`.
@@ -247,6 +252,9 @@ class ModelOperations:
         known = students().get(name) or teachers().get(name)
         if known and known.weights:
             return Literal(known.weights), None
+        if known:
+            kind = "a student made from scratch" if name in students() else "reached at an endpoint"
+            raise NotFound(f"{name} is {kind} and has no weights to evaluate", "name a registered model, or a folder")
         if HUB_ID.match(name) or PYPI_ID.match(name):
             return Literal(name), None
         raise NotFound(f"no model {name!r}", near(name, [*registered, *students()]) or "see `azure-distill models`")
@@ -286,11 +294,15 @@ def gate_passed(run: Run) -> bool:
 
 
 def select_outputs(run: Run, output: str | None) -> list[tuple[str, str]]:
-    """(step, output) pairs of a run: all, those of `STEP`, or `STEP.OUTPUT`; raises NotFound."""
+    """(step, output) pairs of a run: all its own, those of `STEP`, or `STEP.OUTPUT`; raises NotFound."""
+    from azure_distill.assets.component import builtin_components
+
+    shared = frozenset[str]().union(*(component.kept_outputs for component in builtin_components().values()))
     pairs = [(step, port) for step, ports in run.outputs.items() for port in ports]
+    own = [(step, port) for step, port in pairs if port not in shared]
     if output is None:
-        return pairs
-    found = [(step, port) for step, port in pairs if output in (step, f"{step}.{port}")]
+        return own
+    found = [pair for pair in pairs if output == ".".join(pair)] or [pair for pair in own if output == pair[0]]
     if not found:
         names = [f"{step}.{port}" for step, port in pairs]
         raise NotFound(f"run {run.name} has no output {output!r}", hint=choices(output, names))

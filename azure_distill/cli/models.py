@@ -23,7 +23,7 @@ REACHED = {"endpoint": "endpoint", "hosted": "hosted", "both": "endpoint or host
 @click.argument("model")
 @click.option("--test-data", required=True, type=click.Path(), help="Rows whose last message is the answer.")
 @click.option("--metric", "metrics", multiple=True, help="A metric; several are allowed.  [default: the task's]")
-@click.option("--task", type=click.Choice(TASKS), help="Needed for a model that was not distilled here.")
+@click.option("--task", type=click.Choice(TASKS), help="Of a model not distilled here.  [default: conversation]")
 @click.option("--label", "labels", multiple=True, help="A label of a classification; several are allowed.")
 @place_options
 @json_option

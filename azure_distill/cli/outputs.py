@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 @place_options
 @json_option
 def download_command(run: str, output: str | None, target: str | None, place: Place, as_json: bool) -> None:
-    """Copy all outputs of RUN, or only STEP.OUTPUT, into a folder; `download STEP.OUTPUT` is of the newest run."""
+    """Copy all outputs of RUN, or only STEP.OUTPUT, into a folder; `download STEP.OUTPUT` is of the newest run.
+
+    What all runs share, `teacher_inference.answers` and `student_finetune.checkpoints`, is copied only by its name.
+    """
     from azure_distill.cli.render import print_json, short_path
 
     run, output = of_last(run, output)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
+    from azure_distill.plan.estimate import Estimate
     from azure_distill.plan.plan import Binding, Plan
 
 SHOWN_PROMPTS = 3
@@ -26,27 +27,41 @@ OURS = "azure_distill_"  # components of the project are called so
 def plan_command(job: str, as_json: bool) -> None:
     """Show the steps that JOB would run, what asking the teacher will take, and the first three prompts.
 
-    Sends nothing. The prompts are whole with --json.
+    Sends nothing. The prompts are whole with --json. Ends with 3 where the data has problems, and lists them.
     """
-    from azure_distill.cli.asked import estimate_shown, prompts_shown
-    from azure_distill.cli.render import console, print_json
+    from azure_distill.cli.render import print_json, print_problems
     from azure_distill.client import DistillClient
+    from azure_distill.errors import InvalidJob, Problem
     from azure_distill.local.backend import LocalBackend
     from azure_distill.local.preview import NoPreview, preview
     from azure_distill.plan.estimate import estimate
     from azure_distill.spec.job import DistillationJob
+    from azure_distill.spec.problems import relocate
 
     backend = LocalBackend()
-    plan = DistillClient(backend).jobs.plan(DistillationJob.from_file(job))
+    told = DistillationJob.from_file(job)
+    plan = DistillClient(backend).jobs.plan(told)
+    problems = list[Problem]()
     try:
         asked = preview(plan, backend.home, SHOWN_PROMPTS)
         expected, prompts, reason = estimate(plan, asked), asked["prompts"], None
     except NoPreview as unknown:
         expected, prompts, reason = None, [], str(unknown)
+        problems = relocate(unknown.problems, told.source)
     if as_json:
-        told = {"estimate": expected and expected.to_json(), "prompts": prompts, "no_estimate": reason}
-        print_json(plan.to_json() | told)
-        return
+        shown = {"estimate": expected and expected.to_json(), "prompts": prompts, "no_estimate": reason}
+        print_json(plan.to_json() | shown | {"problems": [problem.to_json() for problem in problems]})
+    else:
+        _show(plan, expected, prompts, reason)
+        print_problems(problems)
+    if problems:
+        raise click.exceptions.Exit(InvalidJob.exit_code)
+
+
+def _show(plan: Plan, expected: Estimate | None, prompts: Sequence[Mapping[str, Any]], reason: str | None) -> None:
+    from azure_distill.cli.asked import estimate_shown, prompts_shown
+    from azure_distill.cli.render import console
+
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
     screen = console()

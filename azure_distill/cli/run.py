@@ -60,7 +60,10 @@ def run_plan(client: DistillClient, plan: Plan, as_json: bool) -> None:
     with interrupts():
         name = None
         try:
-            name = client.jobs.create_or_update(plan).name
+            started = client.jobs.create_or_update(plan)
+            name = started.name
+            for warning in started.warnings[len(plan.warnings) :]:
+                click.echo(f"warning: {warning}", err=True)
             click.echo(f"run {name}", err=True)
             run = follow(client.backend, name)
         except Interrupted as interrupt:

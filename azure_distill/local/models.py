@@ -87,8 +87,9 @@ class ModelStore:
         return {folder.name for folder in self.home.models.iterdir() if NAME.fullmatch(folder.name)}
 
     def list(self) -> list[Model]:
-        """Every version of every model, newest first."""
-        models = [self._read(name, version) for name in self.names() for version in self._versions(name)]
+        """Every version of every model, newest first; what is damaged is told by `get` alone."""
+        found = ((name, version) for name in self.names() for version in self._versions(name))
+        models = [self._read(*one) for one in found if self._document(*one) is not None]
         return sorted(models, key=lambda model: model.created, reverse=True)
 
     def _versions(self, name: str) -> Sequence[int]:
@@ -98,9 +99,12 @@ class ModelStore:
             return []
         return sorted(int(version) for version in found if version.isdecimal())
 
+    def _document(self, name: str, version: int) -> dict[str, Any] | None:
+        return read_json(self.home.models / name / str(version) / "model.json")
+
     def _read(self, name: str, version: int) -> Model:
         folder = self.home.models / name / str(version)
-        document = read_json(folder / "model.json")
+        document = self._document(name, version)
         if document is None:
             raise NotFound(f"{folder / 'model.json'} is damaged", "remove the folder and register the model again")
         return Model(

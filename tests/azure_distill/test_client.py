@@ -46,6 +46,12 @@ def test_the_code_for_azure_runs_here(folder: Path, monkeypatch: pytest.MonkeyPa
     assert kept.lineage["teacher"] == "deepseek-v3"
     assert len(kept.lineage["data"]["training_data"]) == 64
     assert kept.lineage["metrics"]["n"] > 0
+    copied = {folder.relative_to("here").as_posix() for folder in client.jobs.download(came["job"], "here")}
+    own = {"prepare_data/data", "teacher_inference/responses", "student_finetune/model", "evaluation/report"}
+    assert own <= copied
+    assert not {"teacher_inference/answers", "student_finetune/checkpoints"} & copied
+    (answers,) = client.jobs.download(came["job"], "there", "teacher_inference.answers")
+    assert list(answers.iterdir())
     assert isinstance(client.backend, LocalBackend)
     assert not [path for path in client.backend.home.root.rglob("*") if path.is_file() and b"k1\n" in path.read_bytes()]
 

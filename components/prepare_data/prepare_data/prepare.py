@@ -23,6 +23,7 @@ from shared.progress import Progress
 from shared.rows import SPLITS, write_jsonl
 from shared.tasks import LabelTask, Task
 
+UNANSWERED = Problem("has no answer for a teacher to learn or to be shown", hint="end it with the assistant's message")
 LONG_ROW = 32_768  # tokens, estimated; a row beyond has more probably slipped in than been meant
 
 
@@ -78,7 +79,10 @@ class Preparation:
                 for line, value in read_records(path, settings.columns, self.problems):
                     progress.advance(before + line - progress.done)
                     try:
-                        table.add(to_row(value, settings.columns, task), source, line)
+                        row = to_row(value, settings.columns, task)
+                        if source is Source.GOLD and row.reference is None:
+                            raise InvalidInput(UNANSWERED)
+                        table.add(row, source, line)
                     except InvalidInput as error:
                         self.problems.extend(replace(flaw, file=str(path), line=line) for flaw in error.problems)
                 if len(table) == rows and self.problems.count == problems:

@@ -47,6 +47,7 @@ class Client:
     refusals: int = 0
     with_logprobs: int = 0
     without_logprobs: int = 0
+    timeouts: int = 0
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def tokens(self, ask: Ask) -> int:
@@ -72,6 +73,7 @@ class Client:
         dialect = self.dialect
         body = self._body(ask, dialect)
         reserved = await self._reserve(ask)
+        self.meter.requests += 1
         outcome: Answer | Retry | ServerError = Retry("stopped", lost=True)
         try:
             outcome = await self._post(encode(body))
@@ -113,11 +115,21 @@ class Client:
         except aiohttp.ConnectionTimeoutError:
             return Retry("no connection (timeout)", reached=False)
         except TimeoutError:
+            self.timeouts += 1
+            if not self.answers and self.timeouts >= 2 * max(self.meter.limit, CONVINCED):
+                raise self._silent() from None
             return Retry("timeout", lost=True)
         except (aiohttp.ClientError, OSError) as error:
             return Retry(f"connection lost ({type(error).__name__})", lost=True)
         milliseconds = (time.perf_counter() - started) * 1000
         return read_response(response.status, response.headers, content, milliseconds, self.wire.read)
+
+    def _silent(self) -> ServiceUnavailable:
+        minutes = (self.session.timeout.total or 0) / 60
+        message = (
+            f"{self.address.base} takes requests and has answered none of {self.timeouts} in {minutes:.0f} min each"
+        )
+        return ServiceUnavailable(Problem(message, hint="is it the right address, and has the model been loaded?"))
 
     def _body(self, ask: Ask, dialect: Dialect) -> dict[str, Any]:
         request = dict(self.request(ask.question, ask.sample))

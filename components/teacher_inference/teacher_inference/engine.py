@@ -24,6 +24,7 @@ from teacher_inference.retry import Backoff
 from teacher_inference.teacher import Answer, Ask, Asks, Sink
 from teacher_inference.usage import Meter
 
+SILENCE = 10.0  # seconds without an answer, after which the progress line says so
 GRACE = 5.0  # seconds that requests in flight get when a run stops; a stopped step is killed after ten
 
 
@@ -54,11 +55,12 @@ class Engine:
     async def run(self, asks: Asks) -> None:
         """Settle all questions.  When the run ends early, what is in flight is waited for and kept."""
         loop = asyncio.get_running_loop()
-        self._asks, self._flusher = asks, Flusher(self.sink)
+        self._asks, self._flusher, self._answered = asks, Flusher(self.sink), time.monotonic()
         self._ended: asyncio.Future[BaseException | None] = loop.create_future()
         stopped: asyncio.Future[BaseException] = loop.create_future()
         for _ in range(self.limiter.window.ceiling):
             self._hire()
+        watch = asyncio.create_task(self._watch())
         with Signals(stopped):
             either: list[asyncio.Future[Any]] = [self._ended, stopped]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -66,10 +68,20 @@ class Engine:
             if error is not None:
                 await self._drain(stopped)
             await self._flusher.close()
+        watch.cancel()
         if error is not None:
             raise error
         self.health.known(self.meter.stored)
         self.health.finish()
+
+    async def _watch(self) -> None:
+        """Have the progress line tell when nothing is answered."""
+        while True:
+            await asyncio.sleep(SILENCE)
+            silent = time.monotonic() - self._answered
+            if self._sending and silent >= SILENCE:
+                self.meter.waiting = f"{silent:.0f} s for {len(self._sending)}"
+                self.sink.count(())
 
     def _hire(self) -> None:
         """One worker more, unless three of four wait to try again."""
@@ -162,11 +174,11 @@ class Engine:
         try:
             if self._stopping:
                 return None
-            self.meter.requests += 1
             outcome = await self.send(ask)
             if isinstance(outcome, Answer):
                 self.sink.write([(ask, outcome)])
                 self._flusher.add(ask, outcome)
+                self._answered, self.meter.waiting = time.monotonic(), ""
             return outcome
         except Exception:
             self._stopping = True  # before the place goes to the next

@@ -69,6 +69,7 @@ class Purchase:
             self.meter.add(answer)
             if self._another(ask.draws, answer):
                 self._again.extend(self._missing(ask.draws))
+        self.progress.facts.clear()
         self.progress.advance(len(answers), **self.meter.facts())
 
     def fail(self, ask: Ask, reason: str) -> None:

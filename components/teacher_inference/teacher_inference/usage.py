@@ -19,8 +19,9 @@ COUNTS = (
 class Meter:
     """Counts of this run alone; what earlier runs bought counts as `reused`.
 
-    `limit` is how many requests may be in flight at the moment; `adapted` what the endpoint would not take; `stored`
-    how many of the reused answers earlier runs have bought, the others being shared by rows.
+    `limit` is how many requests may be in flight at the moment, and `waiting` for how long they have been, where no
+    answer comes; `adapted` what the endpoint would not take; `stored` how many of the reused answers earlier runs have
+    bought, the others being shared by rows.
     """
 
     prices: Prices | None = None
@@ -34,6 +35,7 @@ class Meter:
     completion_tokens: int = 0
     limit: int = 0
     stored: int = 0
+    waiting: str = ""
     adapted: list[str] = field(default_factory=list)
 
     def __add__(self, other: Meter) -> Meter:
@@ -57,7 +59,8 @@ class Meter:
             return {}
         counts = {"requests": self.requests, "retries": self.retries, "throttled": self.throttled}
         tokens = {"tokens": f"{self.prompt_tokens} + {self.completion_tokens}"}
-        return counts | {"limit": self.limit} | tokens | ({"cost": self.cost} if self.prices else {})
+        facts = {**counts, "limit": self.limit, **tokens} | ({"cost": self.cost} if self.prices else {})
+        return facts | ({"waiting": self.waiting} if self.waiting else {})
 
     def to_json(self) -> dict[str, Any]:
         counts = {name: getattr(self, name) for name in COUNTS}

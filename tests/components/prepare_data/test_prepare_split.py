@@ -129,8 +129,14 @@ def test_too_few_rows_to_split(prepare: Any, count: int, wanted: dict[str, Any],
 
 def test_gold_rows_cannot_be_split_off(prepare: Any) -> None:
     training = [row(number) for number in range(5)]
-    outcome = prepare(training=training, gold=training[1:])
+    outcome = prepare(training=training, gold=[row(number, "yes") for number in range(1, 5)])
     assert outcome.problems[0].startswith("too few training rows to split off test and validation: 5 (4 of them gold")
+
+
+def test_gold_rows_have_answers(prepare: Any) -> None:
+    outcome = prepare(training=[row(number) for number in range(5)], gold=[row(7, "yes"), row(8)])
+    (problem,) = outcome.problems
+    assert problem.startswith("gold.jsonl:2: has no answer for a teacher")
 
 
 def test_a_row_is_written_with_id_messages_reference_and_what_else_it_had(prepare: Any) -> None:
