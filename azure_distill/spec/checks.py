@@ -28,6 +28,7 @@ def check(job: DistillationJob, registered: frozenset[str] = frozenset()) -> lis
         *check_parts(job, registered),
         *_teacher(job),
         *_student(job, registered),
+        *_adapters(job),
         *_task(job),
         *_method(job, registered),
         *_compute(job),
@@ -204,6 +205,19 @@ def _student(job: DistillationJob, registered: frozenset[str]) -> Iterator[Probl
                 yield locate(job.source, ("hyperparameters", field), message)
     if name == TEACHER and not is_hosted(job):
         yield locate(job.source, ("student_model",), f"{TEACHER} is for a teacher whose weights are at hand")
+
+
+def _adapters(job: DistillationJob) -> Iterator[Problem]:
+    """Ways of training a pretrained student that cannot be had together."""
+    chosen = job.hyperparameters
+    pairs = (
+        *((name, "lora_rank: 0", chosen.lora_rank == 0) for name in ("quantization", "target_modules", "keep_adapter")),
+        ("sharding", "quantization: 4bit", chosen.sharding == "full" and bool(chosen.quantization)),
+        ("keep_adapter", "keep_layers", bool(chosen.keep_layers)),
+    )
+    for field, other, meets in pairs:
+        if meets and getattr(chosen, field):
+            yield locate(job.source, ("hyperparameters", field), f"does not go with {other}")
 
 
 def _task(job: DistillationJob) -> Iterator[Problem]:

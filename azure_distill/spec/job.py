@@ -37,6 +37,7 @@ GATE_CHECK = r"^\s*(\w+)\s*(>=|<=|>|<)\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s
 
 Api = Literal["openai", "azure_openai", "foundry", "serverless", "anthropic", "vllm", "llama_cpp", "ollama"]
 Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -80,22 +81,22 @@ class Hyperparameters(Part):
     """
 
     learning_rate: float | None = Field(None, gt=0, le=1)
-    batch_size: int | None = Field(None, ge=1)
-    num_epochs: int | None = Field(None, ge=1)
+    batch_size: Count | None = None
+    num_epochs: Count | None = None
     temperature: float | None = Field(None, ge=0, le=20)
-    max_length: int | None = Field(None, ge=8)
+    max_length: int | None = Field(None, ge=8, le=10**9)
     warmup_ratio: Share | None = None
     weight_decay: float | None = Field(None, ge=0, le=1)
-    gradient_accumulation_steps: int | None = Field(None, ge=1)
+    gradient_accumulation_steps: Count | None = None
     lora_rank: int | None = Field(None, ge=0, le=1024)
-    lora_alpha: int | None = Field(None, ge=1)
-    trained_layers: int | None = Field(None, ge=1)
-    patience: int | None = Field(None, ge=1)
+    lora_alpha: Count | None = None
+    trained_layers: Count | None = None
+    patience: Count | None = None
     seed: int | None = Field(None, ge=0, lt=2**32)
     target_modules: list[str] | None = Field(None, min_length=1)
     quantization: Literal["4bit"] | None = None
     keep_adapter: bool | None = None
-    keep_layers: int | None = Field(None, ge=1)
+    keep_layers: Count | None = None
     checkpoint_minutes: float | None = Field(None, ge=0)
     sharding: Literal["none", "full"] | None = None
     packing: bool | None = None

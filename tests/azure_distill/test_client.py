@@ -90,6 +90,13 @@ def test_a_missing_key_is_found_before_anything_runs(folder: Path, monkeypatch: 
     assert client.jobs.list() == []
 
 
+def test_an_evaluation_says_what_it_takes_a_model_for(folder: Path) -> None:
+    models = DistillClient.local().models
+    assert models.evaluation_plan("phi-4-mini", "test_data.jsonl", task_type="math").warnings == ()
+    (warning,) = models.evaluation_plan("phi-4-mini", "test_data.jsonl").warnings
+    assert "phi-4-mini is evaluated as a conversation" in warning
+
+
 def test_unknown_names_are_not_found(folder: Path) -> None:
     client = DistillClient.local()
     with pytest.raises(NotFound):

@@ -102,6 +102,53 @@ def test_a_file_that_is_no_text_is_one_problem(job: Path, content: bytes, messag
     assert message in problem["message"]
 
 
+def test_a_plan_of_bad_data_ends_with_the_problems(job: Path) -> None:
+    (job.parent / "train.jsonl").write_text("{}\n[]\n")
+    done = call("plan", job)
+    assert done.returncode == 3
+    assert "student_finetune" in done.stdout  # the steps are shown all the same
+    assert "No estimate: the data has" in done.stdout
+    assert "train.jsonl:1" in done.stderr
+    told = json.loads(call("plan", job, "--json").stdout)
+    assert {problem["line"] for problem in told["problems"]} == {1, 2}
+    assert told["estimate"] is None
+
+
+@pytest.mark.parametrize("student", ["./nowhere", "../x/y", "/no/where", "./train.jsonl", "~/model"])
+def test_a_student_that_is_a_path_to_nothing_is_no_name_of_the_hub(job: Path, student: str) -> None:
+    job.write_text(job.read_text().replace("nano-llama", student))
+    (problem,) = problems(job)
+    assert (problem["line"], problem["field"]) == (2, "student_model")
+    assert "unknown student" in problem["message"]
+
+
+@pytest.mark.parametrize("call_", ["/chat/completions", "/v1/messages/"])
+def test_an_endpoint_is_the_base_of_its_addresses(job: Path, call_: str) -> None:
+    job.write_text(job.read_text().replace("127.0.0.1:9/v1", f"127.0.0.1:9{call_}"))
+    (problem,) = problems(job)
+    assert (problem["line"], problem["field"]) == (1, "teacher_model.endpoint")
+    assert f"must end before {call_.rstrip('/')}" in problem["message"]
+
+
+def test_examples_without_answers_are_told_by_line(job: Path) -> None:
+    rows = [{"messages": [{"role": "user", "content": f"Which? {number} A) x B) y"}]} for number in range(3)]
+    (job.parent / "shots.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shots = "sampling: {few_shot: 2, examples: shots.jsonl, "
+    job.write_text(job.read_text().replace("sampling: {", shots))
+    found = problems(job)
+    assert [(Path(problem["file"]).name, problem["line"]) for problem in found] == [
+        ("shots.jsonl", number) for number in (1, 2, 3)
+    ]
+
+
+def test_what_this_machine_ignores_is_told(job: Path) -> None:
+    with job.open("a") as file:
+        file.write("compute: {prepare_data: {compute: cpu-cluster}}\n")
+    done = call("run", job, "--until", "prepare_data", MY_KEY="k")
+    assert done.returncode == 0
+    assert "warning: ignored on this machine: prepare_data.compute\n" in done.stderr
+
+
 def test_a_leaking_test_set_stops_the_run_before_the_teacher_is_asked(job: Path) -> None:
     row = (job.parent / "train.jsonl").read_text().splitlines()[6]
     with (job.parent / "test.jsonl").open("a") as file:
@@ -163,6 +210,8 @@ def test_an_unreachable_teacher_ends_the_run_with_13(job: Path) -> None:
         (["download", "evaluation.report"], 5, "no run yet"),
         (["register", "nothing", "--name", "x"], 5, "nothing"),
         (["evaluate", "no-such-model", "--test-data", "x.jsonl"], 5, "no-such-model"),
+        (["evaluate", "nano-llama", "--test-data", "x.jsonl"], 5, "made from scratch"),
+        (["evaluate", "gpt-4.1", "--test-data", "x.jsonl"], 5, "reached at an endpoint"),
         (["init", "--task", "poetry", "x"], 2, "poetry"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -72,6 +72,15 @@ def test_what_is_not_there(store: ModelStore, folder: Path) -> None:
             store.get(name)
 
 
+def test_a_damaged_model_hinders_no_other(store: ModelStore, folder: Path) -> None:
+    store.register("sound", folder, {})
+    damaged = store.register("broken", folder, {})
+    (Path(damaged.path).parent / "model.json").write_text('{"name": "bro')
+    assert [model.name for model in store.list()] == ["sound"]
+    with pytest.raises(NotFound, match=r"model\.json is damaged"):
+        store.get("broken")
+
+
 def test_what_cannot_be_registered(store: ModelStore, folder: Path, tmp_path: Path) -> None:
     for name in ("../x", "", "a b"):
         with pytest.raises(InvalidJob):

@@ -77,8 +77,9 @@ def test_every_sample_counts_and_no_key_is_needed(tmp_path: Path) -> None:
 def test_data_that_is_wrong_or_elsewhere_has_no_preview(tmp_path: Path) -> None:
     wanted = job(tmp_path)
     (tmp_path / "train.jsonl").write_text('{"messages": []}\n')
-    with pytest.raises(NoPreview, match="azure-distill validate"):
+    with pytest.raises(NoPreview, match=r"the data has 1 problem$") as without:
         preview(build_plan(wanted, {}), Home.locate(), 3)
+    assert [(Path(str(problem.file)).name, problem.line) for problem in without.value.problems] == [("train.jsonl", 1)]
     away = wanted.model_copy(update={"training_data": "azureml:rows:1"})
     with pytest.raises(NoPreview, match="in the cloud"):
         preview(build_plan(away, {}), Home.locate(), 3)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from azure_distill import DistillationJob
 from azure_distill.errors import InvalidJob, Problem
 from azure_distill.spec.checks import check, warnings
+from shared.errors import InvalidInput
+from student_finetune.settings import parse_hyperparameters
 
 VALID = """\
 teacher_model: deepseek-v3
@@ -208,6 +212,25 @@ def test_a_student_from_scratch_has_no_weights_to_adapt(folder: Path) -> None:
     text = VALID.replace("phi-4-mini", "nano-llama").replace("num_epochs: 3", "num_epochs: 3, lora_rank: 4")
     (problem,) = problems(folder, text)
     assert (problem.field, problem.line) == ("hyperparameters.lora_rank", 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "other"),
+    [
+        ("lora_rank: 0, quantization: 4bit", "quantization", "lora_rank: 0"),
+        ("lora_rank: 0, target_modules: [q_proj]", "target_modules", "lora_rank: 0"),
+        ("lora_rank: 0, keep_adapter: true", "keep_adapter", "lora_rank: 0"),
+        ("quantization: 4bit, sharding: full", "sharding", "quantization: 4bit"),
+        ("keep_adapter: true, keep_layers: 4", "keep_adapter", "keep_layers"),
+    ],
+)
+def test_ways_of_training_that_do_not_go_together(folder: Path, options: str, field: str, other: str) -> None:
+    """What the component refuses, when the teacher's answers have been bought."""
+    (problem,) = problems(folder, VALID.replace("num_epochs: 3", options))
+    assert problem.field == f"hyperparameters.{field}"
+    assert problem.message == f"does not go with {other}"
+    with pytest.raises(InvalidInput):
+        parse_hyperparameters(json.dumps(yaml.safe_load(f"{{{options}}}")), from_scratch=False)
 
 
 def test_an_unknown_model_gets_a_suggestion(folder: Path) -> None:
