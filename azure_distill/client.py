@@ -119,7 +119,8 @@ class JobOperations:
         run = self.get(name)
         place = run.outputs.get("evaluation", {}).get("report")
         if place is None:
-            raise NotFound(f"run {run.name} has no report: it is {run.status}", f"azure-distill status {run.name}")
+            why = "it did not come to an evaluation" if run.status == COMPLETED else f"it is {run.status}"
+            raise NotFound(f"run {run.name} has no report: {why}", f"azure-distill status {run.name}")
         folder = Path(place) if run.backend == "local" else Path(run.name) / "evaluation" / "report"
         if not folder.exists():
             self._backend.download(run.name, "evaluation", "report", Path(run.name))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from azure_distill.errors import InvalidJob, Problem
+from azure_distill.errors import ConfigurationError, InvalidJob, Problem
 from azure_distill.samples import generate
 from azure_distill.samples.job import job_file
 
@@ -31,7 +31,7 @@ class Sizes:
 def write_sample(task: str, folder: Path) -> list[Path]:
     """Rows and job.yaml for `azure-distill init`; returns the files written.
 
-    Raises InvalidJob, having written nothing, when one of the files exists.
+    Raises InvalidJob, having written nothing, when one of the files exists, ConfigurationError when it cannot write.
     """
     return _write(folder, _rows(task, Sizes()) | {"job.yaml": job_file(task)})
 
@@ -60,10 +60,18 @@ def _write(folder: Path, files: dict[str, str]) -> list[Path]:
     taken = [Problem("already exists", str(path), hint="choose another folder") for path in targets if path.exists()]
     if taken:
         raise InvalidJob(taken)
+    try:
+        _write_all(targets, files)
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be written to: {error.strerror or error}") from None
+    return targets
+
+
+def _write_all(targets: Sequence[Path], files: Mapping[str, str]) -> None:
+    folder = targets[0].parent
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".init-") as scratch:
         for path in targets:
             (Path(scratch) / path.name).write_text(files[path.name], encoding="utf-8")
         for path in targets:  # whole files only, the job file last
             os.replace(Path(scratch) / path.name, path)
-    return targets

@@ -44,6 +44,9 @@ class Report:
 
     def warnings(self) -> Iterator[str]:
         """What is allowed and yet probably not meant."""
+        lost, rows = self.dropped.total(), sum(split["rows"] for split in self.splits.values())
+        if lost > rows:
+            yield f"most rows are left out: {lost} of {lost + rows} ({self._dropped()})"
         conflicts = self.dropped[Fate.CONFLICT]
         if conflicts:
             yield f"rows that repeat a prompt with another answer: {conflicts} (the first answer was kept)"
@@ -73,9 +76,12 @@ class Report:
     def summary(self) -> str:
         """One line for a person."""
         rows = ", ".join(f"{name} {split['rows']}" for name, split in self.splits.items())
-        counts = [(self.dropped[fate], fate.value.replace("_", " ")) for fate in Fate]
-        dropped = ", ".join(f"{count} {name}" for count, name in counts if count)
+        dropped = self._dropped()
         return f"rows: {rows}" + (f" · left out: {dropped}" if dropped else "")
+
+    def _dropped(self) -> str:
+        counts = [(self.dropped[fate], fate.value.replace("_", " ")) for fate in Fate]
+        return ", ".join(f"{count} {name}" for count, name in counts if count)
 
 
 def label_counts(table: Table, rows: list[int]) -> dict[str, int]:

@@ -187,6 +187,8 @@ class Client:
 
     def _not_found(self, error: ServerError, model: str) -> NotFound:
         base = self.address.base
+        if error.status < 400:
+            return NotFound(Problem(f"{base} sends requests elsewhere ({error})", hint="give the address that answers"))
         hint = None if base.endswith("/v1") or "api-version" in self.address.call else "must the url end in /v1?"
         return NotFound(Problem(f"there is no model or deployment {model!r} at {base} ({error})", hint=hint))
 

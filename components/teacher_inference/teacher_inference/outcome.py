@@ -97,7 +97,8 @@ def read_answer(body: bytes, latency_ms: float, read: Read) -> Answer | Retry:
     try:
         return read(decode(body), round(latency_ms, 3))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
-        return Retry("a body that is no answer", lost=True)
+        kind = "a web page" if body.lstrip()[:1] == b"<" else "a body that is no answer"
+        return Retry(f"{kind} (status 200)", lost=True)
 
 
 def read_error(status: int, body: bytes) -> ServerError:

@@ -238,6 +238,14 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "job.yaml").read_bytes() == before
 
 
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_init_where_nothing_can_be_written(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "file").write_text("")
+    done = call("init", tmp_path / "file" / "x" / inside)
+    assert done.returncode == 4
+    assert "cannot be written to" in done.stderr
+
+
 def test_a_run_stops_before_its_money_is_spent(job: Path, tmp_path: Path) -> None:
     """Ten and two tokens an answer, at one and five dollars a thousand: two cents."""
     with LoopbackTeacher(lambda body: "A") as server:

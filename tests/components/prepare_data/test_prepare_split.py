@@ -133,6 +133,13 @@ def test_gold_rows_cannot_be_split_off(prepare: Any) -> None:
     assert outcome.problems[0].startswith("too few training rows to split off test and validation: 5 (4 of them gold")
 
 
+def test_that_most_rows_are_left_out_is_told(prepare: Any) -> None:
+    settings = {"validation_split": 0, "test_split": 0}
+    outcome = prepare(training=[row(1)] * 5 + [row(2)], settings=settings)
+    assert outcome.report["warnings"] == ["most rows are left out: 4 of 6 (4 duplicates)"]
+    assert prepare(training=[row(1)] * 2 + [row(2)], settings=settings).report["warnings"] == []
+
+
 def test_gold_rows_have_answers(prepare: Any) -> None:
     outcome = prepare(training=[row(number) for number in range(5)], gold=[row(7, "yes"), row(8)])
     (problem,) = outcome.problems

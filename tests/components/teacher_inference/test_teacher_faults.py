@@ -91,6 +91,25 @@ def test_a_hanging_request_is_given_up_and_asked_again(bench: Bench) -> None:
     assert len(server.requests) == 8
 
 
+def test_a_web_page_is_called_one(bench: Bench) -> None:
+    bench.write("train", PROMPTS[:2])
+    page = raw(b"\n<!doctype html><title>Sign in</title>")
+    with (
+        LoopbackTeacher(plan=lambda number, body: page) as server,
+        pytest.raises(ServiceUnavailable, match=r"2 × a web page \(status 200\) in 5 attempts"),
+    ):
+        bench.run(server)
+
+
+def test_a_redirect_is_called_one(bench: Bench) -> None:
+    bench.write("train", PROMPTS[:2])
+    with (
+        LoopbackTeacher(plan=lambda number, body: status(302)) as server,
+        pytest.raises(NotFound, match=r"sends requests elsewhere \(302\)"),
+    ):
+        bench.run(server)
+
+
 def test_an_endpoint_that_answers_nothing_ends_the_run_before_all_attempts(bench: Bench) -> None:
     bench.write("train", [f"question {number}" for number in range(60)])
     with (
