@@ -31,7 +31,8 @@ def end_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     closed = _render(tokenizer, [*question, {"role": "assistant", "content": "<answer>"}], generate=False)
     ids = _ids(tokenizer, closed.rpartition("<answer>")[2])
     added = tokenizer.added_tokens_decoder
-    marks = [number for number in ids if number in added] or ids  # some templates put a space before it
+    # some templates put a space before it
+    marks = [number for number in ids if number in added and added[number].special] or ids
     return marks[:1] or [int(tokenizer.eos_token_id)]
 
 
