@@ -29,9 +29,10 @@ from azure_distill.local.paths import Home, StepPaths
 
 FORMAT = 1
 PLACES = 8  # runs that a record remembers as holding its outputs
+COMPARED = 8  # of a step's latest forms; of several jobs' the nearest tells what has changed
 DISTRIBUTIONS = (
     "torch", "transformers", "tokenizers", "datasets", "peft", "accelerate", "aiohttp", "numpy", "pyarrow", "gguf",
-    "sacrebleu", "rouge-score", "math-verify",
+    "bitsandbytes", "sacrebleu", "rouge-score", "math-verify",
 )  # fmt: skip
 DISPLAY_FIELDS = frozenset({"description"})
 LOCK_POLL = 0.1
@@ -55,6 +56,17 @@ class Parts:
     def key(self) -> str:
         text = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def distance(self, before: Mapping[str, Any]) -> int:
+        """In how many things an earlier step of the same name differs."""
+        groups = (
+            (self.code, "code"),
+            (self.environment, "environment"),
+            (self.literals, "literals"),
+            (self.data, "data"),
+        )
+        different = sum(len(_different(now, before.get(label))) for now, label in groups)
+        return different + (dict(self.component) != before.get("component"))
 
     def changes(self, before: Mapping[str, Any]) -> str | None:
         """What differs from an earlier step of the same name, in words; None when nothing does."""
@@ -154,12 +166,13 @@ class StepCache:
         write_json(self.home.records / f"{key}.json", record)
 
     def reason(self, component: Component, step: str, parts: Parts) -> str:
-        """Why a step runs that was not found: what changed since it last ran."""
+        """Why a step runs that was not found: what differs from the nearest of its latest forms."""
         if not component.is_deterministic:
             return "not deterministic"
-        last = read_json(self._last(component, step))
-        if last is None or not isinstance(last.get("parts"), dict):
+        forms = self._forms(component, step)
+        if not forms:
             return "first run"
+        last = min(forms, key=lambda form: parts.distance(form["parts"]))
         if changes := parts.changes(last["parts"]):
             return changes
         if last.get("status") == COMPLETED:
@@ -168,7 +181,16 @@ class StepCache:
 
     def remember(self, component: Component, step: str, parts: Parts, status: str) -> None:
         """Note what a step was made of, for the reason of its next run."""
-        write_json(self._last(component, step), {"parts": asdict(parts), "status": status})
+        form = {"parts": asdict(parts), "status": status}
+        others = [other for other in self._forms(component, step) if parts.distance(other["parts"])]
+        write_json(self._last(component, step), {"forms": [form, *others[: COMPARED - 1]]})
+
+    def _forms(self, component: Component, step: str) -> list[dict[str, Any]]:
+        """What the step was made of lately, the latest first."""
+        last = read_json(self._last(component, step)) or {}
+        forms = last.get("forms")
+        found = forms if isinstance(forms, list) else []
+        return [form for form in found if isinstance(form, dict) and isinstance(form.get("parts"), dict)]
 
     def _last(self, component: Component, step: str) -> Path:
         return self.home.last_steps / f"{step}.{hashlib.sha256(component.name.encode()).hexdigest()[:12]}.json"
@@ -190,6 +212,10 @@ def _plain(port: dict[str, Any]) -> dict[str, Any]:
 
 def _changed(now: Mapping[str, str], before: object) -> str:
     """The names that differ, the first three of them."""
-    then = before if isinstance(before, dict) else {}
-    names = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+    names = _different(now, before)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _different(now: Mapping[str, str], before: object) -> list[str]:
+    then = before if isinstance(before, dict) else {}
+    return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))

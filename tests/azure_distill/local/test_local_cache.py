@@ -46,6 +46,23 @@ def test_an_unchanged_step_is_taken_over_with_the_name_of_who_computed_it(bench:
     assert runs[2].steps["one"].reason is None
 
 
+def test_what_has_changed_is_told_of_the_same_job(bench: Bench, count: Path, tmp_path: Path) -> None:
+    """Two jobs have steps of one name: the nearest is the one that a person has changed."""
+
+    def step(job: str, value: str) -> Step:
+        data = tmp_path / job
+        data.mkdir(exist_ok=True)
+        (data / "rows").write_text(job)
+        command = COUNT.format(count=count) + " '${{inputs.d}}'"
+        bindings: dict[str, Binding] = {"t": Literal(value), "d": DataPath(data)}
+        return bench.step("one", command.replace("echo x", ": && echo x"), bindings, files={"train.py": job})
+
+    assert reason(bench.run(step("first", "a"))) == "first run"
+    bench.run(step("second", "b"))
+    assert reason(bench.run(step("first", "c"))) == "t changed"
+    assert reason(bench.run(step("second", "c"))) == "t changed"
+
+
 def test_why_a_step_runs_again(bench: Bench, count: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
