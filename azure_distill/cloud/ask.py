@@ -23,7 +23,7 @@ SAID = 200
 ANTHROPIC = re.compile(r"/anthropic(/v1)?/?$")
 
 
-def ask_teacher(session: Session, plan: Plan, environ: Mapping[str, str]) -> str:
+def ask_teacher(session: Session | None, plan: Plan, environ: Mapping[str, str]) -> str:
     """What came of asking, in words; raises DistillError where the teacher cannot be asked so."""
     binding = plan.step("teacher_inference").inputs.get("endpoint")
     if not isinstance(binding, Literal):
@@ -46,16 +46,20 @@ def ask_teacher(session: Session, plan: Plan, environ: Mapping[str, str]) -> str
     raise raised(f"{what} refuses a request by {source}: {status or ''} {said}".replace(":  ", ": "), _remedy(status))
 
 
-def _key(session: Session, auth: Mapping[str, str], environ: Mapping[str, str]) -> tuple[str | None, str]:
+def _key(session: Session | None, auth: Mapping[str, str], environ: Mapping[str, str]) -> tuple[str | None, str]:
     """The secret, and where it is from: the variable where it is set, else the connection."""
     if auth["kind"] == "none":
         return None, "nobody"
+    if auth["kind"] == "key_env" and (key := environ.get(auth["name"])):
+        return key.strip(), f"the key in {auth['name']}"
+    if session is None:
+        raise ConfigurationError(
+            "not asked: its key cannot be had without the workspace", "set the variable of its key"
+        )
     if auth["kind"] == "entra":
         return session.credential.get_token(COGNITIVE).token, "Entra ID"
     if auth["kind"] == "key_vault":
         return _secret(session, auth["url"]), f"the secret at {auth['url']}"
-    if key := environ.get(auth["name"]):
-        return key.strip(), f"the key in {auth['name']}"
     if name := auth.get("connection"):
         found: Any = session.ml.connections.get(name, populate_secrets=True)
         secret = getattr(found.credentials, "key", None) or getattr(found, "api_key", None)

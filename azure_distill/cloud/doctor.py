@@ -48,14 +48,17 @@ def examine(
     ask: bool = False,
 ) -> Iterator[Finding]:
     """Workspace, identity, reachability, storage, compute; of `plan` also models, quota, connections and what a job in
-    Azure cannot do; with `ask` its teacher is asked.  Ends where nothing more can be told.
+    Azure cannot do; with `ask` its teacher is asked, with a key of this machine where no workspace is reached.  Ends
+    where nothing more can be told.
     """
+    asked = plan if ask else None
     if plan:
         yield from _plan(plan)
     try:
         workspace = find_workspace(flags, environ, folder)
     except ConfigurationError as error:
         yield _problem("workspace", error)
+        yield from _teacher(asked, None, environ)
         return
     yield Finding("workspace", f"{workspace} ({_sources(workspace)})")
     try:
@@ -63,8 +66,13 @@ def examine(
         yield from _checks(session, plan)
     except DistillError as error:
         yield _problem("identity", error)
+        yield from _teacher(asked, None, environ)
         return
-    if plan and ask:
+    yield from _teacher(asked, session, environ)
+
+
+def _teacher(plan: Plan | None, session: Session | None, environ: Mapping[str, str]) -> Iterator[Finding]:
+    if plan:
         yield _look("teacher", lambda: ask_teacher(session, plan, environ))
 
 

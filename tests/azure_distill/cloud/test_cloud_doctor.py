@@ -101,3 +101,22 @@ def test_the_teacher_is_asked_only_on_demand_by_the_jobs_key(
         assert (asked.exit_code, "nobody answers" in asked.told) == (13, True)
     hosted = findings(azure, tmp_path, ask=True, teacher_model="smollm2-135m-instruct")
     assert hosted["teacher"][0].told.startswith("hosted by the job")
+
+
+def test_without_a_workspace_the_teacher_is_asked_with_a_key_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in [name for name in os.environ if name.startswith("AZURE")]:
+        monkeypatch.delenv(variable)
+    with LoopbackTeacher(answer=lambda body: "OK.", key=CANARY, model="big") as server:
+        teacher = {"name": "big", "endpoint": server.url, "api_key_env": "MY_KEY", "connection": "big-teacher"}
+        job = DistillationJob(
+            teacher_model=teacher, student_model="phi-4-mini", training_data=str(ROWS), task_type="nli"
+        )
+        plan = DistillClient.local(tmp_path).jobs.plan(job)
+        for environ, exit_code, told in (({"MY_KEY": CANARY}, 0, "by the key in MY_KEY"), ({}, 4, "not asked")):
+            found = list(examine(FLAGS, "default", environ, tmp_path, plan, ask=True))
+            assert "workspace" in [finding.subject for finding in found if finding.exit_code]
+            (asked,) = [finding for finding in found if finding.subject == "teacher"]
+            assert (asked.exit_code, told in asked.told) == (exit_code, True), asked
+        assert len(server.requests) == 1
