@@ -39,15 +39,15 @@ def plan_command(job: str, as_json: bool) -> None:
     from azure_distill.spec.problems import relocate
 
     backend = LocalBackend()
-    told = DistillationJob.from_file(job)
-    plan = DistillClient(backend).jobs.plan(told)
+    wanted = DistillationJob.from_file(job)
+    plan = DistillClient(backend).jobs.plan(wanted)
     problems = list[Problem]()
     try:
         asked = preview(plan, backend.home, SHOWN_PROMPTS)
         expected, prompts, reason = estimate(plan, asked), asked["prompts"], None
     except NoPreview as unknown:
         expected, prompts, reason = None, [], str(unknown)
-        problems = relocate(unknown.problems, told.source)
+        problems = relocate(unknown.problems, wanted.source)
     if as_json:
         shown = {"estimate": expected and expected.to_json(), "prompts": prompts, "no_estimate": reason}
         print_json(plan.to_json() | shown | {"problems": [problem.to_json() for problem in problems]})

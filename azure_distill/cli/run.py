@@ -55,14 +55,12 @@ def run_plan(client: DistillClient, plan: Plan, as_json: bool) -> None:
     """Run a plan to its end, show it, and leave with the exit code of its outcome."""
     from azure_distill.cli.follow import follow
 
-    for warning in plan.warnings:
-        click.echo(f"warning: {warning}", err=True)
     with interrupts():
         name = None
         try:
             started = client.jobs.create_or_update(plan)
             name = started.name
-            for warning in started.warnings[len(plan.warnings) :]:
+            for warning in started.warnings:
                 click.echo(f"warning: {warning}", err=True)
             click.echo(f"run {name}", err=True)
             run = follow(client.backend, name)

@@ -89,7 +89,8 @@ class ModelStore:
     def list(self) -> list[Model]:
         """Every version of every model, newest first; what is damaged is told by `get` alone."""
         found = ((name, version) for name in self.names() for version in self._versions(name))
-        models = [self._read(*one) for one in found if self._document(*one) is not None]
+        documents = ((name, version, self._document(name, version)) for name, version in found)
+        models = [self._model(name, version, document) for name, version, document in documents if document]
         return sorted(models, key=lambda model: model.created, reverse=True)
 
     def _versions(self, name: str) -> Sequence[int]:
@@ -103,15 +104,14 @@ class ModelStore:
         return read_json(self.home.models / name / str(version) / "model.json")
 
     def _read(self, name: str, version: int) -> Model:
-        folder = self.home.models / name / str(version)
         document = self._document(name, version)
         if document is None:
-            raise NotFound(f"{folder / 'model.json'} is damaged", "remove the folder and register the model again")
+            file = self.home.models / name / str(version) / "model.json"
+            raise NotFound(f"{file} is damaged", "remove its folder and register the model again")
+        return self._model(name, version, document)
+
+    def _model(self, name: str, version: int, document: Mapping[str, Any]) -> Model:
+        folder = self.home.models / name / str(version) / "model"
         return Model(
-            name,
-            version,
-            folder / "model",
-            str(document["created"]),
-            document.get("run"),
-            document.get("lineage") or {},
+            name, version, folder, str(document["created"]), document.get("run"), document.get("lineage") or {}
         )

@@ -45,7 +45,7 @@ class Report:
     def warnings(self) -> Iterator[str]:
         """What is allowed and yet probably not meant."""
         lost, rows = self.dropped.total(), sum(split["rows"] for split in self.splits.values())
-        if lost > rows:
+        if lost > rows > 0:
             yield f"most rows are left out: {lost} of {lost + rows} ({self._dropped()})"
         conflicts = self.dropped[Fate.CONFLICT]
         if conflicts:

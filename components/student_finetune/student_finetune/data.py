@@ -58,7 +58,7 @@ class Example:
 
     @property
     def branches(self) -> tuple[Sequence[int], ...]:
-        """What must not see each other after the prompt: [] where the answer alone is fed."""
+        """What must not see each other after the prompt; () where the answer alone is fed."""
         return (self.answer, *self.candidates) if any(len(ids) > 1 for ids in self.candidates) else ()
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import time
 from typing import Any
 
 import pytest
@@ -15,7 +13,6 @@ from loopback_teacher import (
     Plan,
     choice,
     completion,
-    hang,
     raw,
     reset,
     status,
@@ -24,8 +21,6 @@ from loopback_teacher import (
 from teacher_bench import TOPICS, Bench
 
 from shared.errors import AuthError, InvalidInput, NotFound, ServiceUnavailable
-from shared.progress import Progress
-from teacher_inference import engine
 from teacher_inference.retry import Backoff
 from teacher_inference.settings import Auth, Limits, Sampling
 
@@ -83,14 +78,6 @@ def test_a_passing_fault_costs_one_more_request_and_no_row(bench: Bench, fault: 
     assert result.usage["retries"] == 12
 
 
-def test_a_hanging_request_is_given_up_and_asked_again(bench: Bench) -> None:
-    bench.write("train", PROMPTS[:4])
-    with LoopbackTeacher(plan=first_of_each(hang)) as server:
-        result = bench.run(server, timeout=0.3)
-    assert len(result.train) == 4
-    assert len(server.requests) == 8
-
-
 def test_a_web_page_is_called_one(bench: Bench) -> None:
     bench.write("train", PROMPTS[:2])
     page = raw(b"\n<!doctype html><title>Sign in</title>")
@@ -108,27 +95,6 @@ def test_a_redirect_is_called_one(bench: Bench) -> None:
         pytest.raises(NotFound, match=r"sends requests elsewhere \(302\)"),
     ):
         bench.run(server)
-
-
-def test_an_endpoint_that_answers_nothing_ends_the_run_before_all_attempts(bench: Bench) -> None:
-    bench.write("train", [f"question {number}" for number in range(60)])
-    with (
-        LoopbackTeacher(plan=lambda number, body: hang) as server,
-        pytest.raises(ServiceUnavailable, match=r"has answered none of \d+ in"),
-    ):
-        bench.run(server, timeout=0.3)
-    assert len(server.requests) < 60
-
-
-def test_silence_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(engine, "SILENCE", 0.2)
-    monkeypatch.setattr(Progress.__init__, "__defaults__", (0.0, time.monotonic))
-    bench.write("train", PROMPTS[:4])
-    with LoopbackTeacher(latency=1.0) as server:
-        bench.run(server)
-    said = capsys.readouterr().out.splitlines()
-    assert any(re.search(r"progress: 0/4 rows .* requests 4 .* waiting \d s for 4", line) for line in said)
-    assert "waiting" not in said[-1]
 
 
 FINAL = {
